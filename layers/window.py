@@ -1,0 +1,158 @@
+"""Sliding windows: where a kernel or a pool looks, and the way back.
+
+Convolution and pooling move a window over the spatial axes of (N, *space, C). Its *taps* are the positions
+inside the window; tap t of every window, seen together, is a strided view of the padded input:
+
+    taps(x)[t][n, p, c] = x[n, p·stride + t·dilation, c]
+
+`scatter` is the adjoint of `taps`: it adds every view back where it was taken from. Any number of spatial axes.
+"""
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from keras import ops
+
+
+@dataclass(frozen=True)
+class Window:
+    """size, strides, dilation: one integer a spatial axis; padding: "valid" or "same" (TensorFlow's rule)."""
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: str = "valid"
+    dilation: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, size, strides, padding, dilation=1) -> "Window":
+        size = tuple(size)
+        every = lambda value: (value,) * len(size) if isinstance(value, int) else tuple(value)     # noqa: E731
+        return cls(size, every(strides), padding.lower(), every(dilation))
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """The input positions that a window spans along each axis: (size − 1)·dilation + 1."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.size, self.dilation))
+
+    @property
+    def count(self) -> int:
+        """The number of taps."""
+        return prod(self.size)
+
+    def outputs(self, space) -> tuple:
+        """The number of windows along each axis of an input of size `space`."""
+        if self.padding == "same":
+            return tuple(-(-n // s) for n, s in zip(space, self.strides))
+        return tuple((n - e) // s + 1 for n, e, s in zip(space, self.extent, self.strides))
+
+    def pads(self, space) -> tuple[tuple, ...]:
+        """(before, after) along each axis; `same` puts the odd one after, as TensorFlow does."""
+        if self.padding == "valid":
+            return ((0, 0),) * len(self.size)
+        pads = []
+        for n, p, e, s in zip(space, self.outputs(space), self.extent, self.strides):
+            # stride 1 needs no look at n, which may be unknown while a graph is built
+            total = e - 1 if s == 1 else at_least_zero((p - 1) * s + e - n)
+            pads.append((total // 2, total - total // 2))
+        return tuple(pads)
+
+    def offsets(self):
+        """All taps in row-major order, as offsets into the padded input."""
+        return product(*(range(0, k * d, d) for k, d in zip(self.size, self.dilation)))
+
+
+def at_least_zero(n):
+    """max(n, 0) of a size, which is an integer where it is known and a scalar of the backend where not."""
+    return max(n, 0) if isinstance(n, int) else ops.maximum(n, 0)
+
+
+def space_of(x) -> tuple:
+    """The spatial sizes of (N, *space, C): integers where known, scalars of the backend where not."""
+    return tuple(ops.shape(x)[1:-1])
+
+
+def pad(x, pads, value=0):
+    """Pad the spatial axes of (N, *space, C)."""
+    if all(before == 0 and after == 0 for before, after in _known(pads)):
+        return x
+    return ops.pad(x, [(0, 0), *pads, (0, 0)], constant_values=value)
+
+
+def crop(x, pads, space):
+    """The inverse of `pad`: the original `space` out of the padded x."""
+    slices = tuple(slice(before, before + n) for (before, _), n in zip(pads, space))
+    return x[(slice(None), *slices, slice(None))]
+
+
+def _known(pads):
+    return [pair if all(isinstance(value, int) for value in pair) else (1, 1) for pair in pads]
+
+
+def taps(x, window: Window, outputs):
+    """All views of the padded x (N, *space, C), tap after tap, each (N, *outputs, C)."""
+    views = []
+    for offset in window.offsets():
+        slices = tuple(slice(o, o + (p - 1) * s + 1, s) for o, p, s in zip(offset, outputs, window.strides))
+        views.append(x[(slice(None), *slices, slice(None))])
+    return views
+
+
+def scatter(views, window: Window, space):
+    """Adjoint of `taps`: ⟨taps(x), v⟩ = ⟨x, scatter(v)⟩. Returns (N, *space, C), `space` being the padded size."""
+    for axis in reversed(range(len(window.size))):      # one axis at a time, the fastest-running tap first
+        k = window.size[axis]
+        views = [_scatter_axis(views[i:i + k], axis, window.strides[axis], window.dilation[axis], space[axis])
+                 for i in range(0, len(views), k)]
+    return views[0]
+
+
+def _scatter_axis(views, axis, stride, dilation, n):
+    """Add view t at positions p·stride + t·dilation of an axis of length n, phase by phase.
+
+    Positions of the same remainder modulo the stride form a phase; a view lies within one phase, shifted by whole
+    steps. Adding within phases and interleaving them multiplies no zeros that the stride would have put between.
+    """
+    length = -(-n // stride)
+    phases = [None] * stride
+    for t, view in enumerate(views):
+        shift, phase = divmod(t * dilation, stride)
+        pads = [(0, 0)] * len(view.shape)
+        pads[axis + 1] = (shift, length - shift - ops.shape(view)[axis + 1])
+        view = ops.pad(view, pads) if _known(pads[axis + 1:axis + 2]) != [(0, 0)] else view
+        phases[phase] = view if phases[phase] is None else phases[phase] + view
+    empty = None if all(phase is not None for phase in phases) else ops.zeros_like(next(
+        phase for phase in phases if phase is not None))
+    phases = [empty if phase is None else phase for phase in phases]
+    return _interleave(phases, axis + 1, n)
+
+
+def _interleave(phases, axis, n):
+    """Element m of phase r goes to position m·len(phases) + r; the first n positions."""
+    if len(phases) == 1:
+        return phases[0]
+    shape = list(ops.shape(phases[0]))
+    shape[axis] = shape[axis] * len(phases)
+    merged = ops.reshape(ops.stack(phases, axis=axis + 1), shape)
+    return merged[(slice(None),) * axis + (slice(0, n),)]
+
+
+def dilate(x, rates, axes):
+    """Put rate − 1 zeros between neighbours along each of `axes`: length n becomes (n − 1)·rate + 1."""
+    for axis, rate in zip(axes, rates):
+        if rate > 1:
+            n = ops.shape(x)[axis]
+            x = _interleave([x] + [ops.zeros_like(x)] * (rate - 1), axis, (n - 1) * rate + 1)
+    return x
+
+
+def to_channels_last(x, data_format):
+    """(N, C, *space) → (N, *space, C) where the format asks for it."""
+    if data_format == "channels_last":
+        return x
+    return ops.moveaxis(x, 1, -1)
+
+
+def from_channels_last(x, data_format):
+    """(N, *space, C) → (N, C, *space) where the format asks for it."""
+    if data_format == "channels_last":
+        return x
+    return ops.moveaxis(x, -1, 1)

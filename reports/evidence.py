@@ -1,0 +1,240 @@
+"""What the report is built from: records read, checked against a shape, and grouped by configuration.
+
+A record is data from anywhere. It is fitted to the shapes below before anything else touches it: unknown keys are
+dropped, missing ones become None or empty, a value of the wrong kind makes the record malformed, and a malformed
+record is listed, never fatal and never lost.
+"""
+import json
+import math
+import re
+import statistics
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from ..repro import record as records_on_disk
+
+RECORDS = Path(__file__).parent / "records"     # the committed evidence
+FAILED_TRAINING = ("diverged", "stuck")         # training itself failed; the others were only cut short
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+
+
+class ReportError(ValueError):
+    """Something that keeps a report from being built; the text says what and how to mend it."""
+
+
+class Malformed(ValueError):
+    """A record with a value of the wrong kind; the text names the place."""
+
+
+# --------------------------------------------------------------------------------------------------- shapes
+
+def text(value, where: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Malformed(f"{where} is {_kind(value)}, expected a text")
+    return UNPRINTABLE.sub("\ufffd", value)
+
+
+def number(value, where: str):
+    """An int or float; None for null and for what JSON cannot say (record.py writes "nan", "inf", "-inf")."""
+    if value is None or value in ("nan", "inf", "-inf"):
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Malformed(f"{where} is {_kind(value)}, expected a number")
+    if isinstance(value, int) and abs(value) > 2**63:
+        raise Malformed(f"{where} is out of range")
+    return value if math.isfinite(value) else None
+
+
+def size(value, where: str):
+    """A number or a list of numbers."""
+    return [number(item, where) for item in value] if isinstance(value, list) else number(value, where)
+
+
+def flag(value, where: str):
+    if value is not None and not isinstance(value, bool):
+        raise Malformed(f"{where} is {_kind(value)}, expected true or false")
+    return value
+
+
+def anything(value, where: str):
+    """Any JSON, its texts made printable."""
+    if isinstance(value, dict):
+        return {text(key, where): anything(item, where) for key, item in value.items()}
+    if isinstance(value, list):
+        return [anything(item, where) for item in value]
+    if isinstance(value, bool):
+        return value
+    return text(value, where) if isinstance(value, str) else number(value, where)
+
+
+def table(value, where: str) -> dict:
+    fit(value, {}, where)
+    return anything(value or {}, where)
+
+
+def integers(value, where: str) -> list[int]:
+    """A long flat list of whole numbers, checked without a call for each."""
+    value = [] if value is None else value
+    if not isinstance(value, list) or not set(map(type, value)) <= {int}:
+        raise Malformed(f"{where} is not a list of whole numbers")
+    return value
+
+
+COMMON = {
+    "id": text, "kind": text, "status": text, "reason": text, "started": text, "ended": text,
+    "wall_seconds": number, "peak_memory_mib": number, "command": text, "commit": text, "dirty": flag,
+    "version": text, "versions": {"*": text}, "backend": text,
+    "hardware": {"processor": text, "cores": number, "memory_gib": number, "accelerators": anything, "platform": text},
+}
+TRAINING = COMMON | {
+    "precision": text, "deterministic": flag, "layers": text, "paper": text, "architecture": text, "seed": number,
+    "dataset": {"name": text, "version": text, "sha256": text, "identity": text, "splits": {"*": number},
+                "classes": [text]},
+    "recipe": {"name": text, "sha256": text, "why": text, "resolved": table, "overrides": table,
+               "differences": [{"key": text, "paper": anything, "here": anything}]},
+    "model": {"input_shape": size, "parameters": number, "non_trainable": number, "multiply_adds": number,
+              "connections": number, "depth": number,
+              "layers": [{"name": text, "type": text, "output": size, "kernel": size, "parameters": number,
+                          "multiply_adds": number, "connections": number, "activation_bytes": number,
+                          "receptive_field": size, "stage": text}]},
+    "history": [{"epoch": number, "step": number, "rate": number, "train_error": number, "validation_error": number,
+                 "seconds": number, "images_per_second": number}],
+    "result": {"test_error": number, "test_top5_error": number, "train_error": number, "validation_error": number,
+               "test_images": number, "parameters": number, "multiply_adds": number, "connections": number,
+               "depth": number},
+    "predictions": {"labels": integers, "classes": integers},
+    "samples": [{"index": number, "label": number, "right": flag, "top5": [[number]], "image": text,
+                 "saliency": text}],
+    "learned": {"layer": text, "shape": size, "kernels": anything,
+                "feature_maps": {"layer": text, "index": number, "images": [text]}},
+}
+GRADIENTS = COMMON | {
+    "rows": [{"operator": text, "case": text, "argument": text, "against": text, "dtype": text, "error": number,
+              "threshold": number, "passed": flag}],
+    "passed": flag,
+}
+SHAPES = {"training": TRAINING, "gradients": GRADIENTS}
+
+
+def fit(value, shape, where: str = ""):
+    """`value` in the form of `shape`: a function, [shape of each], {key: shape} or {"*": shape of every value}."""
+    if callable(shape):
+        return shape(value, where)
+    if isinstance(shape, list):
+        if value is not None and not isinstance(value, list):
+            raise Malformed(f"{where} is {_kind(value)}, expected a list")
+        return [fit(item, shape[0], f"{where}[{i}]") for i, item in enumerate(value or ())]
+    if value is not None and not isinstance(value, dict):
+        raise Malformed(f"{where} is {_kind(value)}, expected a table")
+    value = value or {}
+    if "*" in shape:
+        return {text(key, where): fit(item, shape["*"], f"{where}.{text(key, where)[:40]}")
+                for key, item in value.items()}
+    return {key: fit(value.get(key), inner, f"{where}.{key}".lstrip(".")) for key, inner in shape.items()}
+
+
+def _kind(value) -> str:
+    return {dict: "a table", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
+
+
+# ------------------------------------------------------------------------------------------------- evidence
+
+@dataclass(frozen=True)
+class Group:
+    """Training runs that differ in their seed only."""
+    key: tuple
+    runs: tuple[dict, ...]                      # by seed, then by time
+
+    @property
+    def first(self) -> dict:
+        """The run whose pictures stand for the group: the first seed that finished, by rule and not by looks."""
+        return (self.counted or self.runs)[0]
+
+    @cached_property
+    def counted(self) -> list[dict]:
+        """Finished runs with a test error; a seed that ran twice counts once, by its newest run."""
+        newest = {}
+        for run in sorted(self.runs, key=lambda run: run["ended"]):
+            if run["status"] == "finished" and run["result"]["test_error"] is not None:
+                newest[run["id"] if run["seed"] is None else run["seed"]] = run
+        return sorted(newest.values(), key=_by_seed)
+
+    @cached_property
+    def diverged(self) -> list[dict]:
+        return [run for run in self.runs if run["status"] in FAILED_TRAINING]
+
+    @cached_property
+    def images_per_second(self) -> float | None:
+        """Median over all epochs but each run's first, which pays for compilation."""
+        speeds = [epoch["images_per_second"] for run in self.runs
+                  for epoch in (run["history"][1:] or run["history"]) if epoch["images_per_second"]]
+        return statistics.median(speeds) if speeds else None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    groups: tuple[Group, ...] = ()
+    gradients: tuple[dict, ...] = ()            # oldest first
+    broken: tuple[tuple[str, str], ...] = ()    # (file or id, reason)
+
+    @cached_property
+    def runs(self) -> list[dict]:
+        return [run for group in self.groups for run in group.runs]
+
+    @cached_property
+    def newest(self) -> dict | None:
+        """The record whose end (or start) is latest."""
+        dated = [(when, record["id"], record) for record in (*self.runs, *self.gradients)
+                 for when in (record["ended"], record["started"]) if TIME.fullmatch(when)]
+        return max(dated, key=lambda item: item[:2])[2] if dated else None
+
+
+def gather(folders) -> Evidence:
+    """Read every record below `folders`. Raises ReportError when a folder does not exist."""
+    found, broken = [], []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise ReportError(f"no folder {folder}: expected a folder of records, as `python -m repro train` leaves")
+        read, unreadable = records_on_disk.read_records(folder)
+        found += read
+        broken += unreadable
+    return arrange(found, broken)
+
+
+def arrange(found, broken=()) -> Evidence:
+    """Check records of any kind and group them; one that lies in two folders counts once."""
+    groups, gradients, broken, seen = {}, [], list(broken), set()
+    for raw in found:
+        shape = SHAPES.get(raw.get("kind"))
+        if shape is None or raw["id"] in seen:      # kinds that later work adds are not this report's business
+            continue
+        try:
+            record = fit(raw, shape)
+        except (Malformed, RecursionError) as error:
+            broken.append((text(raw["id"], "id"), f"malformed: {error}"))
+            continue
+        seen.add(raw["id"])
+        if record["kind"] == "gradients":
+            gradients.append(record)
+        else:
+            groups.setdefault(_configuration(record), []).append(record)
+    return Evidence(
+        tuple(Group(key, tuple(sorted(groups[key], key=_by_seed))) for key in sorted(groups)),
+        tuple(sorted(gradients, key=lambda record: (record["ended"], record["id"]))),
+        tuple(sorted({(UNPRINTABLE.sub("\ufffd", name), UNPRINTABLE.sub("\ufffd", why)) for name, why in broken})))
+
+
+def _configuration(run: dict) -> tuple:
+    """All that runs of one group share; what is left is chance."""
+    recipe, dataset = run["recipe"], run["dataset"]
+    return (run["architecture"], dataset["name"], recipe["name"], recipe["sha256"],
+            json.dumps(recipe["overrides"], sort_keys=True), run["layers"], run["precision"], run["backend"],
+            json.dumps(dataset["splits"], sort_keys=True))
+
+
+def _by_seed(run: dict) -> tuple:
+    return (run["seed"] is None, run["seed"] or 0, run["started"], run["id"])

@@ -1,0 +1,1 @@
+"""Running a reproduction: data, training, records and the command line."""
