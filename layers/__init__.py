@@ -13,11 +13,13 @@ from .normalization import BatchNormalization
 from .pooling import (AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D, Subsampling2D, average_pool,
                       global_average_pool, max_pool)
 from .radial import RadialBasis, map_loss
+from .scores import ClassScores
+from .structure import PadChannels
 
 __all__ = [
-    "Activation", "AveragePooling2D", "BatchNormalization", "Conv2D", "Dense", "GlobalAveragePooling2D",
-    "MaxPooling2D", "RadialBasis", "ReLU", "Subsampling2D", "TableConv2D", "average_pool", "convolve",
-    "global_average_pool", "map_loss", "max_pool", "relu", "scaled_tanh", "sigmoid", "tanh", "with_gradient",
+    "Activation", "AveragePooling2D", "BatchNormalization", "ClassScores", "Conv2D", "Dense", "GlobalAveragePooling2D",
+    "MaxPooling2D", "PadChannels", "RadialBasis", "ReLU", "Subsampling2D", "TableConv2D", "average_pool",
+    "convolve", "global_average_pool", "map_loss", "max_pool", "relu", "scaled_tanh", "sigmoid", "tanh", "with_gradient",
 ]
 
 

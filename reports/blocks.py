@@ -3,7 +3,6 @@ import base64
 import re
 from collections import Counter
 
-import numpy
 from scipy.stats import binomtest
 
 from .compare import count, rules
@@ -88,9 +87,10 @@ def architecture(run: dict, table=None) -> dict | None:
         if layer["stage"]:
             stages.setdefault(layer["stage"], []).extend(pending)
             pending = []
-    if pending and stages:
-        stages.setdefault("(rest)", []).extend(pending)
+    if stages and any(layer["parameters"] or layer["multiply_adds"] for layer in pending):
+        stages["after these"] = pending
     ours = {name: {"output": of[-1]["output"], "receptive_field": of[-1]["receptive_field"],
+                   "layers": sum(bool(layer["multiply_adds"]) for layer in of),      # with weights, as papers count
                    **{key: _sum(of, key) for key in ("parameters", "multiply_adds", "connections", "activation_bytes")}}
             for name, of in stages.items()}
     paper = {row.get("stage", "?"): row for row in table.rows} if table else {}
@@ -99,7 +99,7 @@ def architecture(run: dict, table=None) -> dict | None:
         said = {key: value for key, value in paper.get(name, {}).items() if key != "stage"}
         mine = ours.get(name, {})
         rows.append({"stage": name, "built": name in ours, **mine, "paper": said,
-                     "off": [key for key, value in said.items() if key in mine and mine[key] != value]})
+                     "off": [key for key, value in said.items() if mine.get(key) is not None and mine[key] != value]})
     return {"rows": rows, "layers": layers, "source": table.source if table else "", "connections": any(
                 layer["connections"] for layer in layers),
             "parameters": count(run, "parameters"), "multiply_adds": count(run, "multiply_adds"),

@@ -145,6 +145,8 @@ def compare(evidence: Evidence, cards=None) -> list[Row]:
                 why = "no run of it yet" if result.comparable else _elsewhere(result)
                 of_claim = [_row(card, result, Judgement(verdict, why), cost=cost(card, result, groups))]
             best = min(range(len(of_claim)), key=lambda i: _distance(of_claim[i], result))
+            if of_claim[best].verdict == "not comparable":      # one pair of numbers side by side says it all
+                of_claim, best = [of_claim[best]], 0
             rows += [replace(row, claim=claim, leading=i == best) for i, row in enumerate(of_claim)]
             claim += 1
     return rows

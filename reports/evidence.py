@@ -17,6 +17,7 @@ from ..repro import record as records_on_disk
 RECORDS = Path(__file__).parent / "records"     # the committed evidence
 FAILED_TRAINING = ("diverged", "stuck")         # training itself failed; the others were only cut short
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+LONGEST = 2000          # characters of a text; a record says what it says in less
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -31,11 +32,18 @@ class Malformed(ValueError):
 # --------------------------------------------------------------------------------------------------- shapes
 
 def text(value, where: str) -> str:
+    """A text without control or half characters, and not endless; empty for null."""
     if value is None:
         return ""
     if not isinstance(value, str):
         raise Malformed(f"{where} is {_kind(value)}, expected a text")
-    return UNPRINTABLE.sub("\ufffd", value)
+    value = UNPRINTABLE.sub("\ufffd", value)
+    return value if len(value) <= LONGEST else f"{value[:LONGEST]}… ({len(value):,} characters)"
+
+
+def encoded(value, where: str) -> str:
+    """A picture in base64: checked where it is shown, so that a bad one costs its place and not the record."""
+    return value if isinstance(value, str) else ""
 
 
 def number(value, where: str):
@@ -107,10 +115,10 @@ TRAINING = COMMON | {
                "test_images": number, "parameters": number, "multiply_adds": number, "connections": number,
                "depth": number},
     "predictions": {"labels": integers, "classes": integers},
-    "samples": [{"index": number, "label": number, "right": flag, "top5": [[number]], "image": text,
-                 "saliency": text}],
+    "samples": [{"index": number, "label": number, "right": flag, "top5": [[number]], "image": encoded,
+                 "saliency": encoded}],
     "learned": {"layer": text, "shape": size, "kernels": anything,
-                "feature_maps": {"layer": text, "index": number, "images": [text]}},
+                "feature_maps": {"layer": text, "index": number, "images": [encoded]}},
 }
 GRADIENTS = COMMON | {
     "rows": [{"operator": text, "case": text, "argument": text, "against": text, "dtype": text, "error": number,
@@ -225,7 +233,7 @@ def arrange(found, broken=()) -> Evidence:
     return Evidence(
         tuple(Group(key, tuple(sorted(groups[key], key=_by_seed))) for key in sorted(groups)),
         tuple(sorted(gradients, key=lambda record: (record["ended"], record["id"]))),
-        tuple(sorted({(UNPRINTABLE.sub("\ufffd", name), UNPRINTABLE.sub("\ufffd", why)) for name, why in broken})))
+        tuple(sorted({(text(name, ""), text(why, "")) for name, why in broken})))
 
 
 def _configuration(run: dict) -> tuple:

@@ -83,7 +83,7 @@ def curves(group: Group, published: float | None = None, salt: str = "") -> Mark
             if lines:
                 axes.plot([], [], color=colour, linewidth=2, label=name)
                 last = max(max(points) for _, points in lines)
-                settled += [value for _, points in lines for epoch, value in points.items() if epoch >= last * 0.08]
+                settled += [value for _, points in lines for epoch, value in points.items() if epoch >= last * 0.12]
         for epoch in _drops(runs[0]):
             axes.axvline(epoch, color=INK, linewidth=0.8, linestyle=(0, (1, 2.5)))
         if published is not None:
@@ -107,21 +107,17 @@ def _points(run: dict, key: str) -> dict:
 def _line(points: dict, most: int) -> tuple[list, list]:
     """Epochs and values, thinned to about `most`, with a break where epochs are missing."""
     epochs = sorted(points)
-    step = -(-len(epochs) // most)
-    kept = sorted({*epochs[::step], epochs[-1]})
-    x, y, usual = [], [], min((b - a for a, b in zip(epochs, epochs[1:])), default=1)
-    for before, epoch in zip([None, *kept], kept):
-        if before is not None and _missing(epochs, before, epoch, usual):
+    kept = sorted({*epochs[::-(-len(epochs) // most)], epochs[-1]})
+    usual = min((b - a for a, b in zip(epochs, epochs[1:])), default=1)
+    gaps = [b for a, b in zip(epochs, epochs[1:]) if b - a > 1.5 * usual]
+    x, y = [], []
+    for before, epoch in zip([epochs[0], *kept], kept):
+        if any(before < gap <= epoch for gap in gaps):
             x.append(before)
             y.append(float("nan"))
         x.append(epoch)
         y.append(points[epoch])
     return x, y
-
-
-def _missing(epochs: list, start, end, usual) -> bool:
-    inside = [epoch for epoch in epochs if start <= epoch <= end]
-    return any(b - a > 1.5 * usual for a, b in zip(inside, inside[1:]))
 
 
 def _drops(run: dict) -> list:
@@ -180,7 +176,7 @@ def strip(row: Row) -> Markup:
     place = lambda value: 60 + 14 * (value - row.published) / row.margin                    # noqa: E731
     inside = lambda x: min(max(x, 4), 116)                                                  # noqa: E731
     mean, low, high = place(row.mean), row.low, row.high
-    parts = [f'<rect class="band" x="46" width="{70 if row.upper else 28}" y="2" height="16" rx="2"/>',
+    parts = ['<path class="axis" d="M2 10h116"/>', f'<rect class="band" x="46" width="{70 if row.upper else 28}" y="2" height="16" rx="2"/>',
              '<path class="published" d="M60 2v16"/>']
     if low is not None:
         parts.append(f'<path class="interval" d="M{inside(place(low)):.1f} 10H{inside(place(high)):.1f}"/>')

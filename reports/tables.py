@@ -17,9 +17,11 @@ RUN_COLUMNS = (
 FORMULA = ("=", "+", "-", "@", "\t", "\r")      # what a spreadsheet would run
 
 
-def tally(rows) -> dict[str, int]:
-    """Verdict → number of claims; a claim counts once, by its leading row."""
-    return {verdict: sum(row.leading and row.verdict == verdict for row in rows) for verdict in VERDICTS}
+def tally(rows, unit: str = "") -> dict[str, int]:
+    """Verdict → number of claims, of one unit where given. A claim counts once, by its leading row; what was only
+    counted for the card and is printed in no paper counts as none."""
+    counted = [row.verdict for row in rows if row.leading and row.kind == "paper" and unit in ("", row.unit)]
+    return {verdict: counted.count(verdict) for verdict in VERDICTS}
 
 
 def headline(rows) -> str:

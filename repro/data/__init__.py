@@ -14,6 +14,6 @@ from .preprocessing import PREPROCESSINGS, Preprocessing, fit_to
 from .sources import DataError, Source, names, register, source
 from .split import split
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "Dataset", "Manifest", "PREPROCESSINGS", "Preprocessing",
-           "Source", "fit_to", "load", "names", "order", "prepare", "random", "register", "source", "split",
-           "status", "verify"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "Dataset", "Manifest", "PREPROCESSINGS",
+           "Preprocessing", "Source", "fit_to", "load", "names", "order", "prepare", "random", "register",
+           "source", "split", "status", "verify"]

@@ -1,8 +1,8 @@
 """Random order, crops and flips in NumPy, drawn so that any batch of any epoch can be replayed.
 
-Every draw comes from a Philox generator keyed with (seed, epoch, purpose) and is made for the whole epoch at once,
-by position in the epoch: neither the batch size, nor the engine, nor a resume in between changes it. Draws are made
-from raw bits, which NumPy keeps the same across versions.
+Every draw comes from a Philox generator keyed with (seed, epoch, purpose) and is made for the whole epoch at
+once, by position in the epoch: neither the batch size, nor the engine, nor a resume in between changes it.
+Draws are made from raw bits, which NumPy keeps the same across versions.
 """
 import hashlib
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ def order(n: int, seed: int, epoch: int) -> np.ndarray:
 class Augmentation:
     """All random choices of one epoch of n positions.
 
-    names: of "pad4_crop32" and "flip", applied in that order whatever theirs is (both orders draw from the same
-    distribution). He et al. 2016, section 4.2: 4 pixels are padded on each side and a crop of the original size is
-    taken from the padded image or its mirror image. Raises DataError for an unknown name.
+    names: of "pad4_crop32" and "flip", applied in that order whatever theirs is: the distribution is one.
+    He et al. 2016, section 4.2: 4 pixels are padded on each side, and a crop of the original size is taken
+    from the padded image or its mirror image. Raises DataError for an unknown name.
     """
 
     def __init__(self, names: Sequence[str], n: int, seed: int, epoch: int):
@@ -45,7 +45,7 @@ class Augmentation:
             self.mirrored = _bits(n, seed, epoch, "flip") % 2 == 1
 
     def apply(self, images: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """The augmented batch: images float32 (B, H, W, C), already preprocessed; positions (B,) in the epoch.
+        """The augmented batch. images: float32 (B, H, W, C), preprocessed; positions: (B,) in the epoch.
 
         The padding is zero, the mean of preprocessed images. The input is left as it is.
         """
@@ -57,7 +57,10 @@ class Augmentation:
 
 
 def crop(images: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Y[n,i,j,c] = P[n, i+row_n, j+column_n, c], where P is X with 4 zeros on each side. Shapes (B, H, W, C), (B, 2)."""
+    """Y[n,i,j,c] = P[n, i+row_n, j+column_n, c], where P is X with 4 zeros on each side.
+
+    Images (B, H, W, C); corners (B, 2): row and column, 0..8 each.
+    """
     batch, height, width, channels = images.shape
     padded = np.zeros((batch, height + 2 * PAD, width + 2 * PAD, channels), images.dtype)
     padded[:, PAD:-PAD, PAD:-PAD] = images

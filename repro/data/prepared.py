@@ -1,7 +1,7 @@
-"""Prepared arrays: four .npy files and a manifest in one folder, written once, verified each time they are used.
+"""Prepared arrays: four .npy files and a manifest in one folder, written once, verified at every use.
 
-They lie in $CNN_REPRO_DATA (else ${XDG_CACHE_HOME:-~/.cache}/cnn_repro) / name / version, and can be read without
-TensorFlow. The manifest holds each file's sha256 and one content sha256, which is that of
+They lie in $CNN_REPRO_DATA (else ${XDG_CACHE_HOME:-~/.cache}/cnn_repro) / name / version, and can be read
+without TensorFlow. The manifest holds each file's sha256 and one content sha256, which is that of
 
     for each array:  "<file> <dtype> <shape>\\n"  followed by its bytes in C order
 
@@ -61,7 +61,7 @@ class Dataset:
         return _array(self._folder / FILES[0]), _array(self._folder / FILES[1])
 
     def open_test(self) -> tuple[np.ndarray, np.ndarray]:
-        """Test images and labels, once: a second call raises RuntimeError, so that nothing can be chosen by them."""
+        """Test images and labels, once: a second call raises RuntimeError. So they can choose nothing."""
         if self._opened:
             raise RuntimeError(f"{self.name}: the test set is opened once a run")
         self._opened = True
@@ -89,7 +89,7 @@ def load(name: str, download: bool = False) -> Dataset:
 
 
 def prepare(name: str, download: bool = False, force: bool = False) -> Manifest:
-    """Make the prepared copy of `name` unless it is there; `force` makes it anew. Returns its verified manifest.
+    """Make the prepared copy of `name` unless it is there; `force` makes it anew. Returns its manifest.
 
     Safe to interrupt and to run twice at once: the copy appears whole, by a rename. Raises DataError.
     """
@@ -101,7 +101,7 @@ def prepare(name: str, download: bool = False, force: bool = False) -> Manifest:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{wanted.version}."))
-        temporary.chmod(0o755)                                       # mkdtemp makes it 0700; a cache may be shared
+        temporary.chmod(0o755)             # mkdtemp makes it 0700; a cache may be shared
         by = wanted.write(temporary, download)
         files, content = _fingerprint(temporary)
         manifest = {"name": name, "version": wanted.version, "sha256": content, "splits": wanted.splits,
@@ -111,8 +111,9 @@ def prepare(name: str, download: bool = False, force: bool = False) -> Manifest:
         write_atomically(temporary / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
         _put_in_place(temporary, final, force)
     except OSError as error:
-        raise DataError(f"{name}: cannot write the prepared copy in {final.parent} ({error.strerror or error}); "
-                        f"free space or set CNN_REPRO_DATA, then run `{_command(name)}`") from None
+        raise DataError(f"{name}: cannot write the prepared copy in {final.parent} "
+                        f"({error.strerror or error}); free space or set CNN_REPRO_DATA, "
+                        f"then run `{_command(name)}`") from None
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -120,7 +121,7 @@ def prepare(name: str, download: bool = False, force: bool = False) -> Manifest:
 
 
 def verify(name: str) -> Manifest:
-    """Compare every byte of the prepared copy of `name` with its manifest. Raises DataError naming the file."""
+    """Compare every byte of the prepared copy with its manifest. Raises DataError naming the file."""
     wanted = source(name)
     place = folder(wanted)
     if not place.exists():
@@ -165,8 +166,8 @@ def status() -> list[dict]:
             except DataError:
                 state = "damaged"
         rows.append({"name": name, "title": one.title, "version": one.version, "shape": one.shape,
-                     "classes": len(one.classes), "splits": dict(one.splits), "citation": one.citation, "state": state,
-                     "folder": str(place), "sha256": manifest.sha256 if manifest else "",
+                     "classes": len(one.classes), "splits": dict(one.splits), "citation": one.citation,
+                     "state": state, "folder": str(place), "sha256": manifest.sha256 if manifest else "",
                      "identity": manifest.identity if manifest else ""})
     return rows
 
@@ -203,9 +204,10 @@ def _read_manifest(wanted: Source, place: Path) -> Manifest:
     path = place / "manifest.json"
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
-        found = Manifest(read["name"], read["version"], read["sha256"], {file: read["files"][file] for file in FILES},
-                         read["prepared"], read["by"], place)
-        well_formed = all({"shape", "dtype", "bytes", "sha256"} <= set(noted) for noted in found.files.values())
+        files = {file: read["files"][file] for file in FILES}
+        found = Manifest(read["name"], read["version"], read["sha256"], files, read["prepared"], read["by"],
+                         place)
+        well_formed = all({"shape", "dtype", "bytes", "sha256"} <= set(noted) for noted in files.values())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(wanted.name, path, f"not readable as a manifest: {type(error).__name__}") from None
     if not well_formed or (found.name, found.version) != (wanted.name, wanted.version):
@@ -214,23 +216,18 @@ def _read_manifest(wanted: Source, place: Path) -> Manifest:
 
 
 def _put_in_place(temporary: Path, final: Path, force: bool) -> None:
-    """Rename the finished folder; where another process was first, its copy stays."""
+    """Rename the finished folder; where another process was first, its copy stays unless `force`."""
     sync_folder(temporary)
-    old = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.old."))
     try:
-        if force and final.exists():
-            try:
-                os.rename(final, old / "replaced")
-            except FileNotFoundError:
-                pass                      # another forced run has just moved it away
-        try:
-            os.rename(temporary, final)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY) or not final.is_dir():
-                raise
-        sync_folder(final.parent)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        os.rename(temporary, final)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        if force:     # file by file: a reader meanwhile finds them all, the same bytes if they were sound
+            for file in (*FILES, "manifest.json"):
+                os.replace(temporary / file, final / file)
+            sync_folder(final)
+    sync_folder(final.parent)
 
 
 def _sync(path: Path) -> None:
@@ -242,4 +239,4 @@ def _writable(path: Path) -> bool:
     """Whether `path` can be created or written: its nearest existing ancestor is writable."""
     while not path.exists() and path != path.parent:
         path = path.parent
-    return os.access(path, os.W_OK)
+    return path.is_dir() and os.access(path, os.W_OK)

@@ -13,7 +13,7 @@ BLOCK = 1000              # images at a time, so that float64 sums need no copy 
 def fit_to(images: np.ndarray, size: tuple[int, int], enlarge: str) -> np.ndarray:
     """Images (N, H, W, C) brought to (N, *size, C).
 
-    "pad": centred in a field of zeros, the dtype is kept; LeCun et al. 1998 set the 28×28 digits into 32×32 so
+    "pad": centred in a field of zeros, the dtype is kept; so LeCun et al. 1998 set 28×28 digits into 32×32
     (an odd rest goes to the bottom and right). "resize": bilinear, float32 in 0..255, equal to
     keras.layers.Resizing without antialiasing. Raises DataError where an image would have to be cut.
     """
@@ -39,7 +39,7 @@ def fit_to(images: np.ndarray, size: tuple[int, int], enlarge: str) -> np.ndarra
 
 
 def _bilinear(old: int, new: int) -> np.ndarray:
-    """The matrix (new, old) of a one-dimensional resize: pixel i looks at position (i + 1/2)·old/new − 1/2."""
+    """The matrix (new, old) of a resize along one axis: pixel i looks at (i + 1/2)·old/new − 1/2."""
     position = (np.arange(new) + 0.5) * old / new - 0.5
     below = np.floor(position).astype(int)
     fraction = position - below
@@ -49,16 +49,17 @@ def _bilinear(old: int, new: int) -> np.ndarray:
     return matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Preprocessing:
     """The affine map from images in 0..255 to inputs, x · scale + offset, fixed before training.
 
     kind: one of
-      per_pixel_mean   (x − m) / 255, m the mean image: He et al. 2016 subtract it. That paper gives no divisor; 255 is
-                       what public ports use most. In a network whose first convolution is followed by batch
-                       normalisation, the divisor cancels (up to epsilon), in the gradient too.
+      per_pixel_mean   (x − m) / 255, m the mean image. He et al. 2016 (section 4.2) subtract it and name no
+                       divisor; Keras's CIFAR example divides by 255, tensorpack's by 128. Where batch
+                       normalisation follows the first convolution the divisor cancels, up to its epsilon,
+                       in the outputs and in the gradient of the kernel.
       mean_std         (x − m) / s for each channel
-      lenet            background 0 → −0.1, foreground 255 → 1.175: LeCun et al. 1998, section II.B. Nothing is fitted.
+      lenet            background 0 → −0.1, foreground 255 → 1.175 (LeCun et al. 1998, section II.B), unfitted
     scale: float32 () or (C,). offset: float32 (), (C,) or (H, W, C).
     """
     kind: str
@@ -67,7 +68,7 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, kind: str, images: np.ndarray) -> "Preprocessing":
-        """Fit to the images that are trained on, uint8 or float (N, H, W, C) in 0..255: never validation or test."""
+        """Fit to the images that are trained on and no others: (N, H, W, C) in 0..255, of any dtype."""
         if kind == "lenet":
             return cls(kind, np.float32(1.275 / 255), np.float32(-0.1))
         if kind not in PREPROCESSINGS:
@@ -79,8 +80,8 @@ class Preprocessing:
         if kind == "per_pixel_mean":
             return cls(kind, np.float32(1 / 255), (-mean / 255).astype(np.float32))
         mean = mean.mean(axis=(0, 1))
-        variance = np.mean([np.mean((images[block] - mean) ** 2, axis=(1, 2)).sum(axis=0) for block in blocks], axis=0)
-        deviation = np.sqrt(variance * len(blocks) / len(images))
+        squares = sum(((images[block] - mean) ** 2).sum(axis=(0, 1, 2)) for block in blocks)
+        deviation = np.sqrt(squares / np.prod(images.shape[:3]))
         deviation[deviation == 0] = 255                       # a channel that never changes stays finite
         return cls(kind, (1 / deviation).astype(np.float32), (-mean / deviation).astype(np.float32))
 
@@ -101,7 +102,7 @@ class Preprocessing:
         try:
             return cls(config["kind"], _unpack(config["scale"]), _unpack(config["offset"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"not a preprocessing's configuration ({type(error).__name__}: {error})") from None
+            raise DataError(f"no preprocessing's configuration ({type(error).__name__}: {error})") from None
 
 
 def _pack(array: np.ndarray) -> dict:
@@ -110,4 +111,5 @@ def _pack(array: np.ndarray) -> dict:
 
 
 def _unpack(packed: dict) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(packed["float32"]), "<f4").reshape(packed["shape"]).astype(np.float32)
+    array = np.frombuffer(base64.b64decode(packed["float32"]), "<f4")
+    return array.reshape(packed["shape"]).astype(np.float32)

@@ -1,9 +1,9 @@
 """The data sets that the suite knows, and how the arrays of each are obtained.
 
 A source writes four files into a folder: train_images.npy, train_labels.npy, test_images.npy, test_labels.npy
-(images uint8 (N, H, W, C), labels int64 (N,)), always in the same order. `prepared.py` does the rest: checksums,
-the atomic rename, memory-mapping. Another data set is one more `register(...)`; another kind of source (a folder
-of images, say) one more subclass.
+(images uint8 (N, H, W, C), labels int64 (N,)), always in the same order. `prepared.py` does the rest:
+checksums, the atomic rename, memory-mapping. Another data set is one more `register(...)`; another kind of
+source (a folder of images, say) one more subclass.
 """
 import difflib
 import json
@@ -19,7 +19,7 @@ FILES = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels
 
 
 class DataError(ValueError):
-    """Data that is missing, damaged or wrongly asked for; the text is one line and names the mending command."""
+    """Data that is missing, damaged or wrongly asked for; the text is one line and says what mends it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Source:
     classes: tuple[str, ...]
     shape: tuple[int, int, int]       # H, W, C of an image
     splits: dict[str, int]            # images in "train" and "test"
-    enlarge: str                      # how an image reaches a larger network input: "pad" or "resize" (see fit_to)
+    enlarge: str                      # how it reaches a larger network input: "pad" or "resize" (see fit_to)
     citation: str
     known: dict[str, str] = field(default_factory=dict)      # content sha256 → which copy that is
 
@@ -47,9 +47,9 @@ class Source:
 class Digits(Source):
     """The digits that come inside scikit-learn: nothing to download.
 
-    They are the 1,797 images of the test file of UCI's "Optical Recognition of Handwritten Digits". That file is in
-    the order in which people wrote, so the split cuts it in file order, unshuffled: the last 360 images are mostly
-    by hands the network has not seen. A shuffled split would put every writer on both sides.
+    The 1,797 images are the test file of UCI's "Optical Recognition of Handwritten Digits". About every
+    130 images 0 to 9 stands there three times in a row, as where another person begins to write; so the split
+    cuts the file in its order: hardly a writer is on both sides, which a shuffle would not give.
     """
 
     def here(self) -> bool:
@@ -71,8 +71,8 @@ class Digits(Source):
 class FromTFDS(Source):
     """A data set of TensorFlow Datasets, read in a process of its own (tfds_reader.py).
 
-    A process of its own, because reading starts TensorFlow: done here it would take the GPU's memory from a JAX
-    run and make a distribution strategy created afterwards fail.
+    A process of its own, because reading starts TensorFlow: done here it would take the GPU's memory from a
+    JAX run and make a distribution strategy created afterwards fail.
     """
     download_from: str = ""           # the host that TFDS fetches from
 
@@ -90,17 +90,18 @@ class FromTFDS(Source):
             others = sorted(path.parent.name for path in place.parent.glob("*/dataset_info.json"))
             found = f" (only version {', '.join(others)}; {self.version} is needed)" if others else ""
             raise DataError(
-                f"{self.name} is not here: no prepared copy in {folder.parent / self.version} and TFDS does not find it "
-                f"in {place.parents[1]}{found}; with a network, run `python -m repro data prepare {self.name}`; "
-                "a copy elsewhere: set TFDS_DATA_DIR")
+                f"{self.name} is not here: no prepared copy in {folder.parent / self.version} and TFDS does "
+                f"not find it in {place.parents[1]}{found}; with a network, run "
+                f"`python -m repro data prepare {self.name}`; a copy elsewhere: set TFDS_DATA_DIR")
         request = {"name": self.name, "version": self.version, "folder": str(folder), "place": str(place),
                    "download_from": "" if self.here() else self.download_from, "splits": self.splits,
                    "shape": self.shape, "classes": len(self.classes)}
-        # a download shows TFDS's own progress bar on a terminal; all other chatter is kept for a failure's last line
+        # a download shows TFDS's progress bar on a terminal; other chatter is kept for a failure's last line
         watched = bool(request["download_from"]) and sys.stderr.isatty()
         child = subprocess.run(
             [sys.executable, "-P", str(Path(__file__).with_name("tfds_reader.py")), json.dumps(request)],
-            stdout=subprocess.PIPE, stderr=None if watched else subprocess.PIPE, encoding="utf-8", errors="replace",
+            stdout=subprocess.PIPE, stderr=None if watched else subprocess.PIPE,
+            encoding="utf-8", errors="replace",
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONUTF8": "1"})
         try:
             answer = json.loads((child.stdout or "").strip().splitlines()[-1])
@@ -140,17 +141,19 @@ def source(name: str) -> Source:
 register(Digits(
     name="digits", title="Handwritten digits, 8×8 (scikit-learn)", version="1.0.0",
     classes=tuple("0123456789"), shape=(8, 8, 1), splits={"train": 1437, "test": 360}, enlarge="resize",
-    citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998 "
-             "(test file, as shipped by scikit-learn); CC BY 4.0",
-    known={}))
+    citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning "
+             "Repository, 1998 (test file, as shipped by scikit-learn); CC BY 4.0",
+    known={"028a8afae6114ffdde6512ee27a71bf5bfa6e01baafe72ca542f437f1af87fa9":
+               "scikit-learn's digits, the first 1,437 of its file for training, the last 360 for the test"}))
 
 register(FromTFDS(
     name="mnist", title="MNIST handwritten digits, 28×28", version="3.0.1",
     classes=tuple("0123456789"), shape=(28, 28, 1), splits={"train": 60000, "test": 10000}, enlarge="pad",
-    citation="LeCun, Cortes and Burges, The MNIST database of handwritten digits; copyright LeCun and Cortes, "
-             "commonly given as CC BY-SA 3.0",
+    citation="LeCun, Cortes and Burges, The MNIST database of handwritten digits; copyright LeCun and "
+             "Cortes, commonly given as CC BY-SA 3.0",
     download_from="https://storage.googleapis.com",
-    known={}))
+    known={"055bcc89515d66140d665f46acb2f4e8f82a8d22f58d358d00a3f7e6075de5f0":
+               "the original, every pixel and label (IDX files rebuilt from it have the known MD5 sums)"}))
 
 register(FromTFDS(
     name="cifar10", title="CIFAR-10 photographs, 32×32", version="3.0.2",
@@ -159,4 +162,5 @@ register(FromTFDS(
     citation="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; no licence stated, "
              "the authors ask for this citation",
     download_from="https://www.cs.toronto.edu",
-    known={}))
+    known={"0200665237a16301d90f7c642f14d0c5e37aef92cb8851ec6d6b41c011968d37":
+               "a copy in which 103 of 60,000 images (80 train, 23 test) carry light JPEG noise"}))

@@ -10,15 +10,16 @@ def split(labels: np.ndarray, validation: int | float) -> tuple[np.ndarray, np.n
     """Indices (training, validation), int64, ascending, disjoint and together complete.
 
     labels: integers (N,). validation: a number of images, or a fraction < 1 of them; 0 holds nothing out.
-    Each class gives its proportional share (largest remainder), so 5,000 of CIFAR-10's 50,000 are 500 a class;
-    within a class the choice is random with a key of its own that never changes: every seed and every architecture
-    is compared on the same images. He et al. 2016 (section 4.2) hold out 5,000 but do not say which.
+    Each class gives its proportional share (largest remainder): 5,000 of CIFAR-10's 50,000 are 500 a class.
+    Within a class the choice is random with a key of its own that never changes: every seed and every
+    architecture is compared on the same images. He et al. 2016 (section 4.2) hold out 5,000, unsaid which.
     Raises DataError where the number does not fit.
     """
     labels = np.asarray(labels)
     n = len(labels)
-    if isinstance(validation, bool) or not 0 <= validation < n or (validation >= 1 and validation != int(validation)):
-        raise DataError(f"validation is {validation!r}, expected a number of images below {n} or a fraction below 1")
+    fits = not isinstance(validation, bool) and 0 <= validation < n
+    if not fits or (validation >= 1 and validation != int(validation)):
+        raise DataError(f"validation is {validation!r}, expected a count below {n} or a fraction below 1")
     size = round(n * validation) if validation < 1 else int(validation)
     if validation > 0 and not 0 < size < n:
         raise DataError(f"validation is {validation!r}: that holds out {size} of {n} images")

@@ -1,11 +1,13 @@
-"""Reads one TensorFlow Datasets copy into four .npy files. A program: sources.FromTFDS runs it as a child process.
+"""Reads one TensorFlow Datasets copy into four .npy files: a program that sources.FromTFDS runs as a child.
 
-Argument: a JSON object (see FromTFDS.write). The last line of the output is a JSON object: {"by": ...} or {"error": ...}.
-Order: by the feature `id` where a data set has one (CIFAR-10: the order of the original batch files), else as stored
-(MNIST: TFDS's shuffle, which depends only on the positions in the original files). Nothing is drawn at random.
+Argument: a JSON object (see FromTFDS.write). Its last line of output is another: {"by"} or {"error"}.
+Order: by the feature `id` where a data set has one (CIFAR-10: the order of the original batch files), else as
+stored (MNIST: TFDS's shuffle, which depends only on the positions in the original files).
 """
+import errno
 import json
 import logging
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -25,7 +27,8 @@ def main(request: dict) -> dict:
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        return {"error": f"TensorFlow Datasets cannot be imported ({_line(error)}); pip install tensorflow-datasets"}
+        return {"error": f"TensorFlow Datasets cannot be imported ({_line(error)}); "
+                         "run `pip install tensorflow-datasets`"}
     logging.getLogger("absl").setLevel(logging.ERROR)
     if request["download_from"]:
         try:
@@ -41,15 +44,17 @@ def main(request: dict) -> dict:
         builder = tfds.builder_from_directory(place)
         for part, count in request["splits"].items():
             _read(tfds, builder, part, count, request)
-    except OSError as error:      # ours: the disk is full, say
-        return {"error": f"cannot write the prepared copy ({_line(error)}); free space or set CNN_REPRO_DATA, run {again}"}
     except Exception as error:
-        return {"error": f"the TFDS copy in {place} is damaged ({_line(error)}); move it away and run {again}"}
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return {"error": f"cannot write the prepared copy ({_line(error)}); "
+                             f"free space or set CNN_REPRO_DATA, then run {again}"}
+        return {"error": f"the TFDS copy in {place} is damaged ({_line(error)}); "
+                         f"move it away and run {again}"}
     return {"by": f"tensorflow-datasets {tfds.__version__}"}
 
 
 def _reach(address: str) -> None:
-    """Fail within seconds where there is no network: TFDS itself retries for minutes. Proxies are honoured."""
+    """Fail within seconds where no network is; TFDS itself retries for minutes. Proxies are honoured."""
     try:
         urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=20).close()
     except urllib.error.HTTPError:
@@ -60,8 +65,7 @@ def _reach(address: str) -> None:
 
 def _read(tfds, builder, part: str, count: int, request: dict) -> None:
     shape, folder = tuple(request["shape"]), Path(request["folder"])
-    images = np.lib.format.open_memmap(folder / f"{part}_images.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
-    labels = np.empty(count, np.int64)
+    images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int64)
     ids, filled = [], 0
     config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)     # one file after the other
     batches = builder.as_dataset(split=part, batch_size=1000, shuffle_files=False, read_config=config)
@@ -78,14 +82,15 @@ def _read(tfds, builder, part: str, count: int, request: dict) -> None:
         raise Unreadable(f"{part}: a label outside 0..{request['classes'] - 1}")
     if ids:
         original = np.argsort(np.array(ids))
-        images[:], labels = images[original], labels[original]
-    images.flush()
+        images, labels = images[original], labels[original]
+    np.save(folder / f"{part}_images.npy", images)
     np.save(folder / f"{part}_labels.npy", labels)
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join((str(error).strip().splitlines() or [""])[0].split())
-    return f"{type(error).__name__}: {text[:240]}"
+    text = (str(error).strip().splitlines() or [""])[0]
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", text)          # TensorFlow's names of graph nodes
+    return f"{type(error).__name__}: {' '.join(text.split())[:240]}"
 
 
 if __name__ == "__main__":

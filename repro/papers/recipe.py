@@ -57,8 +57,12 @@ def resolve(card: str, recipes: dict, architectures, architecture: str, name: st
     values, why = _inherit(where, recipes, architecture, name)
     for key, value in overrides.items():
         _set(where, values, key, value)
+    _spell_out(values)
     check(where, values)
-    paper = _inherit(where, recipes, architecture, "paper")[0] if "paper" in recipes else {}
+    paper = values
+    if "paper" in recipes:
+        paper = _inherit(where, recipes, architecture, "paper")[0]
+        _spell_out(paper)
     return Recipe(
         name=name, why=why, resolved=values, overrides=dict(overrides),
         differences=tuple(differences(paper, values)), sha256=digest(values))
@@ -93,6 +97,13 @@ def _set(where: str, values: dict, dotted: str, value) -> None:
     values[key] = {**(table if isinstance(table, dict) else {"name": table}), inner: value}
 
 
+def _spell_out(values: dict) -> None:
+    """loss = "map" is short for loss = {name = "map"}."""
+    for key in ("optimizer", "loss"):
+        if isinstance(values.get(key), str):
+            values[key] = {"name": values[key]}
+
+
 def check(where: str, values: dict) -> None:
     """Every key known, every choice one that the suite has, every number in its range."""
     for key in REQUIRED:
@@ -100,8 +111,8 @@ def check(where: str, values: dict) -> None:
             raise RecipeError(f"{where}: {key!r} is missing")
     for key in ("optimizer", "loss", "schedule"):
         table = values[key]
-        if isinstance(table, str):
-            values[key] = table = {"kind" if key == "schedule" else "name": table}
+        if not isinstance(table, dict):
+            raise RecipeError(f"{where}: {key} must be a table, not {table!r}")
         for inner in table:
             if inner not in KEYS[key]:
                 raise RecipeError(f"{where}: unknown key '{key}.{inner}'{_near(inner, KEYS[key])}")
