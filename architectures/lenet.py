@@ -4,12 +4,9 @@
 functions as output; 60,000 trainable parameters and 340,908 connections. `lenet5_modern` is the one that
 everybody trains under that name: C3 sees all maps, max pooling, ReLU, a dense output; 61,706 parameters.
 """
-import math
-
-import keras
 import numpy as np
 
-from ..layers import scaled_tanh
+from ..layers import FanIn, scaled_tanh
 from .registry import Architecture, ArchitectureError, register
 
 # Table I: the maps of S2 (numbered from 0) that each of the sixteen maps of C3 sees.
@@ -41,24 +38,6 @@ def output_codes() -> np.ndarray:
     rows = [line.split() for line in CODES.split("\n") if line.strip()]
     return np.array([[1.0 if pixel == "#" else -1.0 for row in rows for pixel in row[digit]]
                      for digit in range(10)], "float32")
-
-
-@keras.saving.register_keras_serializable(package="cnn_repro")
-class FanIn(keras.initializers.Initializer):
-    """Uniform in ±bound/F, F the number of inputs of a unit: LeCun et al. 1998, appendix A (bound 2.4).
-
-    F is the product of a kernel's axes but the last, or `inputs` where the shape does not tell.
-    """
-
-    def __init__(self, bound, inputs=None):
-        self.bound, self.inputs = bound, inputs
-
-    def __call__(self, shape, dtype=None):
-        reach = self.bound / (self.inputs or math.prod(shape[:-1]))
-        return keras.random.uniform(shape, -reach, reach, dtype=dtype)
-
-    def get_config(self):
-        return {"bound": self.bound, "inputs": self.inputs}
 
 
 def published_features(x, L):

@@ -9,6 +9,7 @@ from .activation import Activation, ReLU, relu, scaled_tanh, sigmoid, tanh
 from .convolution import Conv2D, TableConv2D, convolve
 from .dense import Dense
 from .gradient import with_gradient
+from .initializer import FanIn
 from .normalization import BatchNormalization
 from .pooling import (AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D, Subsampling2D, average_pool,
                       global_average_pool, max_pool)
@@ -17,7 +18,7 @@ from .scores import ClassScores
 from .structure import PadChannels
 
 __all__ = [
-    "Activation", "AveragePooling2D", "BatchNormalization", "ClassScores", "Conv2D", "Dense", "GlobalAveragePooling2D",
+    "Activation", "AveragePooling2D", "BatchNormalization", "ClassScores", "Conv2D", "Dense", "FanIn", "GlobalAveragePooling2D",
     "MaxPooling2D", "PadChannels", "RadialBasis", "ReLU", "Subsampling2D", "TableConv2D", "average_pool",
     "convolve", "global_average_pool", "map_loss", "max_pool", "relu", "scaled_tanh", "sigmoid", "tanh", "with_gradient",
 ]

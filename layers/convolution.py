@@ -141,6 +141,12 @@ class Conv2D(keras.layers.Conv2D):
         return activate(self.activation, y)
 
 
+def listed_kernels(dw, spread):
+    """dw Sᵀ: out of the dense kernel's gradient (size, size, C, K), that of the listed kernels (size, size, pairs)."""
+    flat = ops.reshape(dw, (*dw.shape[:2], -1))
+    return ops.matmul(flat, ops.transpose(ops.cast(spread, flat.dtype)))
+
+
 @keras.saving.register_keras_serializable(package="cnn_repro")
 class TableConv2D(keras.layers.Layer):
     """Convolution in which every output map sees only the input maps that a connection table lists.
@@ -189,21 +195,17 @@ class TableConv2D(keras.layers.Layer):
         return ops.concatenate(drawn, axis=-1)
 
     def call(self, inputs):
-        y = convolve(inputs, self.dense_kernel())
+        y = convolve(inputs, self.dense_kernel(self.kernel))
         return activate(self.activation, add_bias(y, self.bias))
 
-    def dense_kernel(self):
+    def dense_kernel(self, kernel):
         """The kernel (size, size, C, K) of the equivalent dense convolution, zero where nothing is connected."""
         shape = (self.kernel_size, self.kernel_size, -1, len(self.table))
 
         def forward(kernel):
             return ops.reshape(ops.matmul(kernel, ops.cast(self.spread, kernel.dtype)), shape)
 
-        def backward(dy, y, kernel):
-            flat = ops.reshape(dy, (*kernel.shape[:-1], -1))
-            return ops.matmul(flat, ops.transpose(ops.cast(self.spread, kernel.dtype)))
-
-        return with_gradient(forward, backward, self.kernel)
+        return with_gradient(forward, lambda dw, w, kernel: listed_kernels(dw, self.spread), kernel)
 
     def compute_output_shape(self, input_shape):
         reach = self.kernel_size - 1

@@ -89,17 +89,24 @@ def subsample(x, coefficient, bias, pool_size):
     """LeNet's subsampling: x (N, H, W, C), one coefficient and one bias a map → (N, H/pool, W/pool, C)."""
     window = Window.of((pool_size, pool_size), pool_size, "valid")
 
-    def window_sum(x):
-        return window.count * ops.average_pool(x, window.size, window.strides, data_format="channels_last")
-
     def forward(x, coefficient):
-        return window_sum(x) * coefficient
+        return window_sum(x, window) * coefficient
 
     def backward(dy, y, x, coefficient):
-        dx = scatter([dy * coefficient] * window.count, window, space_of(x))
-        return dx, ops.sum(dy * window_sum(x), axis=(0, 1, 2))
+        return subsampling_gradients(dy, x, coefficient, window)
 
     return add_bias(with_gradient(forward, backward, x, coefficient), bias)
+
+
+def window_sum(x, window: Window):
+    """Σ_t X[p·s + t], without padding."""
+    return window.count * ops.average_pool(x, window.size, window.strides, data_format="channels_last")
+
+
+def subsampling_gradients(dy, x, coefficient, window: Window):
+    """(dX, dw): w dY at each of the window's positions; per map the sum of dY times its window's sum."""
+    dx = scatter([dy * coefficient] * window.count, window, space_of(x))
+    return dx, ops.sum(dy * window_sum(x, window), axis=(0, 1, 2))
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

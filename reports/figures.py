@@ -61,7 +61,7 @@ def curves(group: Group, published: float | None = None, salt: str = "") -> Mark
     if not runs:
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 3.0), layout="constrained")
+        figure = Figure(figsize=(5.0, 2.9), layout="constrained")
         axes = figure.subplots()
         settled = []
         for key, colour, name in (("train_error", TRAIN, "train"), ("validation_error", VALIDATION, "validation")):

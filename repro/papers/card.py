@@ -127,8 +127,10 @@ def card(name: str) -> Card:
 
 
 def card_of(architecture: str) -> Card:
-    """The card of the paper that defines `architecture`. Raises CardError when none does."""
+    """The card of the paper that defines `architecture`. Raises CardError with the nearest name when none does."""
     for item in cards():
         if architecture in item.architectures:
             return item
-    raise CardError(f"no paper card names the architecture {architecture!r}")
+    near = get_close_matches(architecture, [name for item in cards() for name in item.architectures], 1)
+    raise CardError(f"no architecture {architecture!r}" + (f", did you mean {near[0]!r}?" if near else "")
+                    + " (python -m repro list shows all)")

@@ -1,0 +1,372 @@
+"""The command line: one verb a job. Everything heavy is imported by the verb that needs it."""
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+
+from . import record as records
+from .papers import CardError, RecipeError, card_of, cards
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = ROOT / "reports" / "records"
+PAGE = ROOT / "reports" / "html" / "index.html"
+
+
+class UsageError(Exception):
+    """A wrong command; exit code 2."""
+
+
+class Failure(Exception):
+    """Anything else that ends a command with one line and exit code 1."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with the nearest verb where one is mistyped."""
+
+    def error(self, message):
+        words = message.split("'")
+        if "invalid choice" in message and len(words) > 3:
+            near = get_close_matches(words[1], words[3::2], 1)
+            message = f"unknown {words[1]!r}" + (f", did you mean {near[0]!r}?" if near else
+                                                f"; there are {', '.join(words[3::2])}")
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(arguments=None) -> int:
+    """Run one command; returns the exit code: 0 done, 2 wrong usage, 1 everything else."""
+    options = parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        return options.run(options) or 0
+    except (UsageError, RecipeError, CardError) as error:
+        print(f"repro: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("repro: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:                 # | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Failure, LookupError, ValueError, OSError) as error:
+        if os.environ.get("CNN_REPRO_TRACEBACK"):
+            raise
+        print(f"repro: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) < 1000 else text[:1000] + " …"
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(prog="python -m repro", description="Reproductions of convolutional networks, from the backward "
+                 "pass to the verdict. CNN_REPRO_TRACEBACK=1 shows where an error came from.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
+
+    def verb(name, function, text):
+        one = verbs.add_parser(name, help=text, description=text)
+        one.set_defaults(run=function)
+        return one
+
+    one = verb("list", list_networks, "the networks, their papers, recipes and what has been published")
+    one.add_argument("network", nargs="?", help="only this one")
+
+    one = verb("show", show, "a network's layer table beside the paper's figures")
+    one.add_argument("network")
+    one.add_argument("--classes", type=int)
+    one.add_argument("--input-shape", help="H,W,C instead of the paper's")
+
+    one = verb("train", train, "train a network by a paper's recipe and write its record")
+    one.add_argument("network")
+    one.add_argument("--dataset", help="default: the paper's")
+    one.add_argument("--recipe", default="paper", help="paper, short or smoke (default: paper)")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+                     help="change a value of the recipe, e.g. optimizer.momentum=0.8; recorded")
+    one.add_argument("--layers", choices=("explicit", "stock"), default="explicit",
+                     help="the written-out backward passes, or stock Keras")
+    one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run directories go")
+    one.add_argument("--keep", action="store_true", help="copy the record to reports/records as evidence")
+    one.add_argument("--quiet", action="store_true")
+
+    one = verb("evaluate", evaluate, "the test error of a trained model")
+    one.add_argument("model", type=Path, help="a run directory or a model.keras")
+    one.add_argument("--dataset", help="default: the run's own")
+
+    one = verb("predict", predict, "classes with scores for image files")
+    one.add_argument("model", type=Path, help="a run directory or a model.keras")
+    one.add_argument("images", type=Path, nargs="+")
+    one.add_argument("--top", type=int, default=5)
+    one.add_argument("--invert", action="store_true", help="dark on light becomes light on dark, as in MNIST")
+
+    one = verb("check", check, "every backward pass against loops, autodiff, differences and the adjoint")
+    one.add_argument("operators", nargs="*", help="only these, e.g. Conv2D")
+    one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the record goes")
+    one.add_argument("--keep", action="store_true", help="copy the record to reports/records as evidence")
+
+    one = verb("data", data, "the data sets: list, prepare or verify")
+    one.add_argument("action", choices=("list", "prepare", "verify"), nargs="?", default="list")
+    one.add_argument("names", nargs="*", metavar="NAME")
+    one.add_argument("--force", action="store_true", help="prepare anew")
+
+    one = verb("report", report, "one self-contained HTML page of records and cards")
+    one.add_argument("folders", type=Path, nargs="*", help="folders of records (default: reports/records)")
+    one.add_argument("--output", type=Path, help="the HTML file (default: reports/html/index.html)")
+    one.add_argument("--readme", type=Path, help="also renew the results table between the marks in this file")
+
+    one = verb("demo", demo, "two small trainings, the gradient check and their report, in minutes and offline")
+    one.add_argument("--folder", type=Path, default=Path("runs") / "demo")
+    return top
+
+
+# ----------------------------------------------------------------------------------------------------- verbs
+
+def list_networks(options):
+    from textwrap import indent
+    chosen = [card_of(options.network).name] if options.network else [card.name for card in cards()]
+    for card in cards():
+        if card.name not in chosen:
+            continue
+        print(f"{card.title} ({card.authors.split(',')[0]} et al. {card.year}), recipes {', '.join(card.recipes)}")
+        for name in card.architectures:
+            if options.network in (None, name):
+                published = [f"{result.metric.replace('_', ' ')} {result.value:,g}{'%' if result.unit == '%' else ''}"
+                             f" ({result.dataset}, {result.source})"
+                             for result in card.results if result.architecture == name and result.comparable]
+                print(indent(f"{name:20s} {'; '.join(published)}", "  "))
+
+
+def show(options):
+    card = card_of(options.network)
+    start_backend()
+    from ..architectures import build, describe
+    shape = None
+    if options.input_shape:
+        try:
+            shape = tuple(int(n) for n in options.input_shape.split(","))
+        except ValueError:
+            raise UsageError(f"--input-shape {options.input_shape} is not H,W,C") from None
+    model = build(options.network, classes=options.classes, input_shape=shape, classifier_activation=None)
+    anatomy = describe(model)
+    print(f"{options.network}: {card.title} ({card.year})")
+    print(f"{'layer':24s}{'type':24s}{'output':>14s}{'kernel':>9s}{'parameters':>12s}{'multiply-adds':>15s}"
+          f"{'memory':>10s}{'field':>7s}")
+    for row in anatomy["layers"]:
+        print(f"{row['name']:24s}{row['type']:24s}{'×'.join(map(str, row['output'])):>14s}"
+              f"{'×'.join(map(str, row['kernel'] or [])):>9s}{row['parameters']:>12,}{row['multiply_adds']:>15,}"
+              f"{row['activation_bytes'] / 1024:>7.1f} kB{row['receptive_field'] or '':>7}")
+    for metric, label in (("parameters", "parameters"), ("multiply_adds", "multiply-adds"),
+                          ("connections", "connections")):
+        published = [f"{result.value:,.0f} ({result.source})" for result in card.results
+                     if result.architecture == options.network and result.metric == metric]
+        print(f"{label:24s}{anatomy[metric]:>16,}" + (f"   published: {'; '.join(published)}" if published else ""))
+
+
+def train(options):
+    card = card_of(options.network)
+    dataset = options.dataset or next(
+        (result.dataset for result in card.results if result.architecture == options.network), None)
+    overrides = dict(assignment(text) for text in options.overrides)
+    card.recipe(options.network, options.recipe, overrides)         # wrong names end here, before TensorFlow starts
+    _known_dataset(dataset)
+    start_backend()
+    from .training import train as run_training
+    record, run = run_training(options.network, dataset, options.recipe, options.seed, overrides, options.layers,
+                               options.runs, options.quiet)
+    if options.keep:
+        kept = records.write_record(RECORDS / f"{record['id']}.json", record)
+        print(f"kept {kept}")
+    if record["status"] != "finished":
+        raise Failure(f"{record['status']}: {record['reason']} (record in {run})")
+    print(f"test error {record['result']['test_error']:.2f} % of {record['result']['test_images']:,} images, "
+          f"{record['wall_seconds']:.0f} s; {run}")
+
+
+def evaluate(options):
+    model_path, record = _model_of(options.model)
+    dataset = options.dataset or (record and record["dataset"]["name"])
+    if not dataset:
+        raise UsageError(f"{options.model} has no record beside it: name the data set with --dataset")
+    _known_dataset(dataset)
+    start_backend()
+    import numpy as np
+    from . import data as datasets
+    model = load_model(model_path)
+    images, labels = datasets.load(dataset).open_test()
+    scores = model.predict(np.asarray(images, "float32"), batch_size=500, verbose=0)
+    if scores.shape[1] <= labels.max():
+        raise Failure(f"{model_path} knows {scores.shape[1]} classes, {dataset} has {labels.max() + 1}")
+    error = 100 * float((scores.argmax(axis=1) != labels).mean())
+    print(f"test error {error:.2f} % of {len(labels):,} images of {dataset}")
+    if record and dataset == record["dataset"]["name"] and record["result"]:
+        print(f"the run's record says {record['result']['test_error']:.2f} %")
+
+
+def predict(options):
+    from PIL import Image, UnidentifiedImageError
+    model_path, _ = _model_of(options.model)
+    for path in options.images:                     # before TensorFlow starts
+        if not path.is_file():
+            raise Failure(f"{path}: no such image file")
+    start_backend()
+    import numpy as np
+    model = load_model(model_path)
+    names = getattr(model.layers[-1], "class_names", None)
+    channels = model.input_shape[-1]
+    for path in options.images:
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), "float32")
+        except (UnidentifiedImageError, OSError) as error:
+            raise Failure(f"{path}: not an image that Pillow reads ({one_line(error)})") from None
+        pixels = pixels.reshape(1, *pixels.shape[:2], channels)
+        scores = model.predict(255 - pixels if options.invert else pixels, verbose=0)[0]
+        best = np.argsort(-scores, kind="stable")[:max(options.top, 1)]
+        print(f"{path}: " + ", ".join(f"{names[k] if names else k} {scores[k]:.3f}" for k in best))
+
+
+def check(options):
+    start_backend()
+    import keras
+    import time
+    from .check import check as examine
+    if keras.backend.backend() != "tensorflow":
+        raise Failure(f"check differentiates with TensorFlow; KERAS_BACKEND is {keras.backend.backend()}")
+    begun, started = time.monotonic(), records.now()
+    rows = examine(options.operators)
+    record = {
+        "schema": records.SCHEMA, "kind": "gradients", "id": records.new_id("gradients", keras.backend.backend()),
+        "status": "finished" if all(row["passed"] for row in rows) else "failed", "started": started,
+        "ended": records.now(), "wall_seconds": round(time.monotonic() - begun, 1), **records.provenance(),
+        "backend": keras.backend.backend(), "rows": rows, "passed": all(row["passed"] for row in rows)}
+    for (operator, against), group in _grouped(rows).items():
+        worst = max(group, key=lambda row: row["error"])
+        mark = "ok  " if all(row["passed"] for row in group) else "FAIL"
+        print(f"{mark} {operator:24s} {against:20s} {len(group):3d} comparisons  worst {worst['error']:.1e} "
+              f"(allowed {worst['threshold']:.0e})" + ("" if mark == "ok  " else f"  {worst['case']}"))
+    path = records.write_record(options.runs / record["id"] / "record.json", record)
+    if options.keep:
+        path = records.write_record(RECORDS / f"{record['id']}.json", record)
+    print(f"{sum(row['passed'] for row in rows)} of {len(rows)} comparisons within their thresholds; {path}")
+    return 0 if record["passed"] else 1
+
+
+def data(options):
+    from . import data as datasets
+    for name in options.names:
+        _known_dataset(name)
+    if options.action == "list":
+        for row in datasets.status():
+            if not options.names or row["name"] in options.names:
+                print(f"{row['name']:10s} {row['title']} (version {row['version']}): {row['state']}"
+                      + (f", {row['identity']}" if row["identity"] else ""))
+                print(f"{'':10s} train {row['splits']['train']:,}, test {row['splits']['test']:,}, "
+                      f"{row['classes']} classes; {row['folder']}")
+        return 0
+    if not options.names:
+        raise UsageError(f"data {options.action} needs a name: {', '.join(datasets.names())}")
+    for name in options.names:
+        found = (datasets.prepare(name, download=True, force=options.force) if options.action == "prepare"
+                 else datasets.verify(name))
+        print(f"{name} {found.version}: sha256 {found.sha256[:16]}…, {found.identity}; {found.folder}")
+
+
+def report(options):
+    from .. import reports
+    folders = options.folders or [RECORDS]
+    for folder in folders:
+        if not folder.is_dir():
+            raise Failure(f"{folder}: no such folder of records; `python -m repro train …` writes one under runs/")
+    output = options.output or PAGE
+    summary = reports.build(folders, output)
+    if options.readme:
+        reports.renew_readme(options.readme, summary)
+    print(output)
+
+
+def demo(options):
+    """Everything that `make demo` promises; the last line is the report's path."""
+    start_backend()
+    from .training import train as run_training
+    for network in ("lenet5", "resnet20_cifar"):
+        record, _ = run_training(network, "digits", "smoke", 0, folder=options.folder)
+        print(f"{network}: test error {record['result']['test_error']:.2f} %", flush=True)
+    options.operators, options.runs, options.keep = [], options.folder, False
+    failed = check(options)
+    from .. import reports
+    reports.build([options.folder], options.folder / "report.html")
+    print((options.folder / "report.html").resolve())
+    return failed
+
+
+# --------------------------------------------------------------------------------------------------- details
+
+def assignment(text: str):
+    """KEY=VALUE with the value as in TOML; a bare word is a text."""
+    key, found, value = text.partition("=")
+    if not found or not key:
+        raise UsageError(f"--set {text}: expected KEY=VALUE, e.g. optimizer.momentum=0.8")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def load_model(path: Path):
+    """A model of this suite, in Keras's safe mode: no code from the file is run."""
+    import keras
+    from .. import layers  # noqa: F401  (registers the classes that the file names)
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise Failure(f"{path}: not a model that can be loaded ({one_line(error)[:300]})") from None
+
+
+def _model_of(path: Path):
+    """(model file, record or None) of a run directory or a .keras file."""
+    model = path / "model.keras" if path.is_dir() else path
+    if not model.is_file():
+        raise Failure(f"{model}: no such model; `python -m repro train …` leaves one in its run directory")
+    beside = model.with_name("record.json")
+    return model, records.read_record(beside) if beside.is_file() else None
+
+
+def _known_dataset(name):
+    from .data import names
+    if name not in names():
+        near = get_close_matches(str(name), names(), 1)
+        raise UsageError(f"no data set {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
+                         + f" (there are {', '.join(names())})")
+
+
+def _grouped(rows):
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["operator"], row["against"]), []).append(row)
+    return groups
+
+
+def start_backend() -> None:
+    """Import Keras and its backend without the backend's greetings; what it says while failing is shown."""
+    with tempfile.TemporaryFile() as said, contextlib.ExitStack() as undo:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        undo.callback(os.close, stderr)
+        os.dup2(said.fileno(), 2)
+        try:
+            import keras  # noqa: F401
+            if keras.backend.backend() == "tensorflow":
+                import tensorflow as tf
+                tf.get_logger().setLevel("ERROR")
+                tf.zeros(1)                 # the first operation greets as well
+        except BaseException:
+            os.dup2(stderr, 2)
+            said.seek(0)
+            sys.stderr.write(said.read().decode(errors="replace"))
+            raise
+        os.dup2(stderr, 2)

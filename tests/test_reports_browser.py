@@ -1,0 +1,186 @@
+"""The report in a real browser: it sorts and filters, asks nobody for anything, and its pictures are taken.
+
+Chromium is driven through its own DevTools pipe, so no driver and no package is needed; skipped where it is missing.
+"""
+import base64
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnn_repro.repro import record
+from cnn_repro.reports import build
+
+sys.path.insert(0, str(Path(__file__).parent))      # pytest's importlib mode leaves the tests' folder out
+import example_records as example       # noqa: E402
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]
+QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
+         "--remote-debugging-pipe")
+
+
+class Page:
+    """One tab of a fresh Chromium. `events` keeps every DevTools event."""
+
+    def __init__(self, profile):
+        to_browser, self.out = os.pipe()
+        self.inp, from_browser = os.pipe()
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser)]     # clear of 3 and 4
+
+        def plug():         # the pipe is descriptors 3 and 4, by Chromium's convention
+            os.dup2(ends[0], 3)
+            os.dup2(ends[1], 4)
+        self.process = subprocess.Popen(
+            [CHROMIUM, *QUIET, f"--user-data-dir={profile}", "about:blank"], pass_fds=(3, 4), preexec_fn=plug,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for end in (*ends, to_browser, from_browser):
+            os.close(end)
+        self.buffer, self.events, self.count, self.session = b"", [], 0, None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method, **params):
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.out, json.dumps(message).encode() + b"\0")
+        while (answer := self.read()).get("id") != self.count:
+            self.events.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def read(self) -> dict:
+        while b"\0" not in self.buffer:
+            more = os.read(self.inp, 1 << 20)
+            assert more, "Chromium has gone"
+            self.buffer += more
+        message, _, self.buffer = self.buffer.partition(b"\0")
+        return json.loads(message)
+
+    def wait(self, method):
+        while not any(event.get("method") == method for event in self.events):
+            self.events.append(self.read())
+
+    def open(self, path):
+        self.call("Page.navigate", url=path.as_uri())
+        self.wait("Page.loadEventFired")
+
+    def run(self, script):
+        """The value of a JavaScript expression; promises are awaited."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def look(self, path, width, height=1600, scheme="light", anchor="", **media):
+        """A PNG of the window, as a screen of `width` CSS pixels shows it."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}], **media)
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+        self.run(f"(document.getElementById({json.dumps(anchor)}) ?? document.body).scrollIntoView()")
+        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        picture = base64.b64decode(self.call("Page.captureScreenshot")["data"])
+        path.write_bytes(picture)
+        return picture
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(20)
+        os.close(self.out)
+        os.close(self.inp)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    for item in example.demonstration():
+        record.write_record(folder / "records" / f"{item['id']}.json", item)
+    build([folder / "records"], folder / "report.html")
+    page = Page(folder / "profile")
+    page.open(folder / "report.html")
+    yield page
+    page.close()
+
+
+VISIBLE = "[...document.querySelectorAll('#claim-table tbody tr')].filter(row => !row.hidden)"
+
+
+def column(page, name):
+    index = page.run(f"[...document.querySelectorAll('#claim-table thead th')].findIndex(th => th.textContent.startsWith('{name}'))")
+    assert index >= 0
+    return index
+
+
+def click(page, selector):
+    page.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+@pytest.mark.parametrize("name", ["Network", "Paper", "Measured", "Verdict"])
+def test_a_click_sorts_and_another_turns_round(page, name):
+    index = column(page, name)
+    keys = f"{VISIBLE}.map(row => row.cells[{index}].dataset.sort)"
+    for order, reverse in (("ascending", False), ("descending", True)):
+        click(page, f"#claim-table thead th:nth-child({index + 1}) button")
+        assert page.run("[...document.querySelectorAll('#claim-table th')].map(th => th.ariaSort)").count(order) == 1
+        found = page.run(keys)
+        known = [key for key in found if key != ""]
+        key = str if name == "Network" else float
+        assert known == sorted(known, key=key, reverse=reverse) and len(set(known)) > 3
+        assert found[:len(known)] == known          # what is missing comes last, whichever way
+
+
+def test_filters_by_words_and_verdicts(page):
+    everything = page.run(f"{VISIBLE}.length")
+    def write(words):
+        page.run(f"""(() => {{ const box = document.querySelector('#tools input'); box.value = {json.dumps(words)};
+                     box.dispatchEvent(new Event('input')); }})()""")
+    write("RESNET20 test")
+    assert set(page.run(f"{VISIBLE}.map(row => row.cells[0].dataset.sort)")) == {"resnet20_cifar"}
+    assert " of " in page.run("document.querySelector('#tools output').textContent")
+    write("")
+    click(page, "#tools [data-verdict='not run']")
+    assert set(page.run(f"{VISIBLE}.map(row => row.dataset.verdict)")) == {"not run"}
+    click(page, "#tools [data-verdict='not run']")
+    assert page.run(f"{VISIBLE}.length") == everything
+
+
+def test_the_embedded_data_download(page):
+    text = page.run("fetch ? document.getElementById('raw').textContent : ''")
+    assert json.loads(text)["claims"]
+    assert page.run("document.querySelector('#download a').href").startswith("blob:")
+    assert page.run("document.querySelector('#download').hidden") is False
+
+
+def test_folded_configurations_open_when_linked(page):
+    page.run("document.getElementById('configuration-2').open = false")
+    click(page, "nav a[href='#configuration-2']")
+    assert page.run("new Promise(done => setTimeout(() => done(document.getElementById('configuration-2').open), 50))")
+
+
+def test_nothing_overflows_and_pictures_are_taken(page, tmp_path):
+    for width, scheme in ((1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")):
+        picture = page.look(tmp_path / f"{width}-{scheme}.png", width, scheme=scheme)
+        assert picture.startswith(b"\x89PNG") and len(picture) > 20_000
+        assert page.run("document.documentElement.scrollWidth") <= width
+
+
+def test_prints_every_claim(page, tmp_path):
+    pdf = base64.b64decode(page.call("Page.printToPDF")["data"])
+    assert pdf.startswith(b"%PDF") and len(pdf) > 50_000
+
+
+def test_no_request_and_no_complaint(page):
+    """Last, so that it sees what all of the above caused."""
+    requests = [event["params"]["request"]["url"] for event in page.events if event.get("method") == "Network.requestWillBeSent"]
+    outside = [url for url in requests if not url.startswith(("file://", "data:", "blob:"))]
+    assert not outside and len([url for url in requests if url.startswith("file://")]) == 1
+    complaints = [event for event in page.events if event.get("method") in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")]
+    assert not complaints
