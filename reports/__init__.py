@@ -1,8 +1,8 @@
 """The report: records and cards in, one HTML file out. Imports no TensorFlow.
 
     from cnn_repro.reports import build, load
-    build([Path("reports/records")], Path("reports/html/report.html"))      # the page, claims.csv and runs.csv
-    load()                                                                  # the claim table as a pandas DataFrame
+    build(["reports/records"], "reports/html/report.html")      # the page, claims.csv and runs.csv
+    load()                                                      # the claim table as a pandas DataFrame
 """
 from .evidence import RECORDS, ReportError
 from .render import Summary, build

@@ -1,4 +1,4 @@
-"""What the page's blocks show of their records: errors, samples, architecture, gradients, speed, provenance."""
+"""What the page's blocks show of their records: errors, samples, architecture, gradients, speed and more."""
 import base64
 import re
 from collections import Counter
@@ -31,7 +31,7 @@ def class_name(run: dict, index) -> str:
 # --------------------------------------------------------------------------------------------------- errors
 
 def errors(run: dict) -> dict | None:
-    """Confusion matrix or most confused pairs, and each class's error with its Wilson interval, from one run."""
+    """Of one run: confusion matrix or most confused pairs, and each class's error with its Wilson interval."""
     labels, predicted = run["predictions"]["labels"], run["predictions"]["classes"]
     if not labels or len(labels) != len(predicted) or min(*labels, *predicted) < 0:
         return None
@@ -51,10 +51,13 @@ def errors(run: dict) -> dict | None:
         "names": [class_name(run, index) for index in seen],
         "matrix": [] if many else [
             {"name": class_name(run, row), "cells": [
-                {"n": found[row, column], "share": found[row, column] / max(totals[row], 1), "right": row == column}
+                {"n": found[row, column], "share": found[row, column] / max(totals[row], 1),
+                 "right": row == column}
                 for column in seen]} for row in seen],
-        "pairs": [{"label": class_name(run, a), "predicted": class_name(run, b), "n": -n} for n, (a, b) in confused],
-        "classes": sorted(classes, key=lambda item: -item["error"])[:MOST_CLASSES], "omitted": len(classes) - MOST_CLASSES,
+        "pairs": [{"label": class_name(run, a), "predicted": class_name(run, b), "n": -n}
+                  for n, (a, b) in confused],
+        "classes": sorted(classes, key=lambda item: -item["error"])[:MOST_CLASSES],
+        "omitted": len(classes) - MOST_CLASSES,
         "scale": max((row["high"] for row in classes), default=1) or 1, "images": len(labels),
     }
 
@@ -66,7 +69,8 @@ def samples(run: dict) -> list[dict]:
         top = [(class_name(run, pair[0]), pair[1]) for pair in sample["top5"][:5]
                if len(pair) == 2 and pair[1] is not None]
         if image := picture(sample["image"]):
-            found.append({"image": image, "saliency": picture(sample["saliency"]), "top": top, "index": sample["index"],
+            found.append({"index": sample["index"], "image": image, "saliency": picture(sample["saliency"]),
+                          "top": top,
                           "label": class_name(run, sample["label"]), "right": sample["right"]})
     return sorted(found, key=lambda item: not item["right"])
 
@@ -90,8 +94,9 @@ def architecture(run: dict, table=None) -> dict | None:
     if stages and any(layer["parameters"] or layer["multiply_adds"] for layer in pending):
         stages["after these"] = pending
     ours = {name: {"output": of[-1]["output"], "receptive_field": of[-1]["receptive_field"],
-                   "layers": sum(bool(layer["multiply_adds"]) for layer in of),      # with weights, as papers count
-                   **{key: _sum(of, key) for key in ("parameters", "multiply_adds", "connections", "activation_bytes")}}
+                   "layers": sum(bool(layer["multiply_adds"]) for layer in of),     # with weights
+                   **{key: _sum(of, key)
+                      for key in ("parameters", "multiply_adds", "connections", "activation_bytes")}}
             for name, of in stages.items()}
     paper = {row.get("stage", "?"): row for row in table.rows} if table else {}
     rows = []
@@ -99,7 +104,8 @@ def architecture(run: dict, table=None) -> dict | None:
         said = {key: value for key, value in paper.get(name, {}).items() if key != "stage"}
         mine = ours.get(name, {})
         rows.append({"stage": name, "built": name in ours, **mine, "paper": said,
-                     "off": [key for key, value in said.items() if mine.get(key) is not None and mine[key] != value]})
+                     "off": [key for key, value in said.items()
+                             if mine.get(key) is not None and mine[key] != value]})
     return {"rows": rows, "layers": layers, "source": table.source if table else "", "connections": any(
                 layer["connections"] for layer in layers),
             "parameters": count(run, "parameters"), "multiply_adds": count(run, "multiply_adds"),
@@ -114,7 +120,7 @@ def _sum(layers, key):
 # ------------------------------------------------------------------------------------------------ gradients
 
 def gradients(evidence: Evidence) -> list[dict]:
-    """Of each backend's newest check: operator × reference, the case nearest to (or furthest over) its threshold."""
+    """Of each backend's newest check: operator × reference, the case nearest to (or most over) its limit."""
     newest = {record["backend"]: record for record in evidence.gradients}
     tables = []
     for backend, record in sorted(newest.items()):
@@ -126,7 +132,8 @@ def gradients(evidence: Evidence) -> list[dict]:
         tables.append({
             "record": record, "backend": backend, "references": references, "cases": len(record["rows"]),
             "failed": sum(row["passed"] is not True for row in record["rows"]),
-            "rows": [{"operator": operator, "cells": [_worst(cells.get((operator, name), [])) for name in references]}
+            "rows": [{"operator": operator,
+                      "cells": [_worst(cells.get((operator, name), [])) for name in references]}
                      for operator in sorted({operator for operator, _ in cells})]})
     return tables
 
@@ -139,7 +146,8 @@ def _worst(rows) -> dict | None:
         return (row["passed"] is not True, row["error"] is None,
                 (row["error"] or 0) / (row["threshold"] or 1))
     worst = max(rows, key=closeness)
-    return {"error": worst["error"], "threshold": worst["threshold"], "case": f"{worst['case']}, {worst['argument']}",
+    return {"error": worst["error"], "threshold": worst["threshold"],
+            "case": f"{worst['case']}, {worst['argument']}",
             "cases": len(rows), "dtypes": ", ".join(sorted({row["dtype"] for row in rows if row["dtype"]})),
             "passed": all(row["passed"] is True for row in rows)}
 
@@ -147,17 +155,20 @@ def _worst(rows) -> dict | None:
 # ------------------------------------------------------------------------------------- speed and provenance
 
 def speed(evidence: Evidence) -> list[dict]:
-    """Images a second of each configuration, beside stock Keras layers under otherwise the same configuration."""
+    """Images a second of each configuration, beside stock Keras layers in otherwise the same configuration."""
     groups = [group for group in evidence.groups if group.images_per_second]
-    machine = lambda group: (*group.key[:5], *group.key[6:], group.first["hardware"]["processor"],       # noqa: E731
-                             str(group.first["hardware"]["accelerators"]))
+
+    def machine(group):         # all of the configuration but its layers, and what it ran on
+        hardware = group.first["hardware"]
+        return (*group.key[:5], *group.key[6:], hardware["processor"], str(hardware["accelerators"]))
     stock = {machine(group): group.images_per_second for group in groups if group.first["layers"] == "stock"}
     rows = []
     for group in groups:
         run, batch = group.first, group.first["recipe"]["resolved"].get("batch")
         beside = stock.get(machine(group)) if run["layers"] != "stock" else None
         rows.append({"run": run, "images_per_second": group.images_per_second,
-                     "step_ms": 1000 * batch / group.images_per_second if isinstance(batch, (int, float)) else None,
+                     "step_ms": 1000 * batch / group.images_per_second
+                     if isinstance(batch, (int, float)) else None,
                      "batch": batch, "ratio": group.images_per_second / beside if beside else None})
     return rows
 
@@ -166,7 +177,7 @@ def provenance(evidence: Evidence) -> list[tuple[str, list[tuple[str, int]]]]:
     """What the runs ran on: (heading, [(one setup in words, number of records)])."""
     records = [*evidence.runs, *evidence.gradients]
     return [
-        ("Software", _distinct(records, lambda r: ", ".join(f"{name} {v}" for name, v in r["versions"].items()))),
+        ("Software", _distinct(records, lambda r: ", ".join(map(" ".join, r["versions"].items())))),
         ("Machines", _distinct(records, _machine)),
         ("Arithmetic", _distinct(evidence.runs, lambda r: ", ".join(filter(None, (
             f"{r['backend']} backend", r["precision"],
@@ -176,7 +187,8 @@ def provenance(evidence: Evidence) -> list[tuple[str, list[tuple[str, int]]]]:
             r["dataset"]["sha256"] and f"sha256 {r['dataset']['sha256'][:16]}…",
             " + ".join(f"{n:,} {name}" for name, n in r["dataset"]["splits"].items() if n)))))),
         ("Code", _distinct(records, lambda r: ", ".join(filter(None, (
-            r["version"] and f"version {r['version']}", r["commit"] and f"commit {r['commit'][:12]}" or "no commit",
+            r["version"] and f"version {r['version']}",
+            r["commit"] and f"commit {r['commit'][:12]}" or "no commit",
             "with uncommitted changes" if r["dirty"] else ""))))),
     ]
 
@@ -187,7 +199,7 @@ def _machine(record: dict) -> str:
     return ", ".join(filter(None, (
         hardware["processor"], hardware["cores"] and f"{hardware['cores']} cores",
         hardware["memory_gib"] and f"{hardware['memory_gib']} GiB", hardware["platform"],
-        *(str(item) for item in accelerators if isinstance(accelerators, list)))))
+        *map(str, accelerators if isinstance(accelerators, list) else ()))))
 
 
 def _distinct(records, describe) -> list[tuple[str, int]]:
@@ -199,7 +211,8 @@ def failures(evidence: Evidence) -> list[dict]:
     found = []
     for run in evidence.runs:
         if run["status"] != "finished":
-            why = run["reason"] or ("no end was recorded: still running, or killed" if run["status"] == "running" else "")
+            why = run["reason"] or ("no end was recorded: still running, or killed"
+                                    if run["status"] == "running" else "")
             found.append({"run": run, "status": run["status"], "why": why})
         elif run["result"]["test_error"] is None:
             found.append({"run": run, "status": "no result", "why": "finished without a test error"})

@@ -1,13 +1,13 @@
-"""Published numbers beside measured ones: cards + evidence → rows with verdicts. Pure; the rule is in verdicts.toml.
+"""Published numbers beside measured ones: cards + evidence → rows with verdicts; numbers in verdicts.toml.
 
     interval   m ± t(n−1) · s/√n, two-sided at `confidence`: two one-sided tests at half the rest
     band       [p−δ, p+δ]; for a result that the paper prints as "> p", [p−δ, ∞)
 
-reproduced: n ≥ least_runs, and the interval lies inside the band. better, not reproduced: it lies wholly outside,
-on the good (lower) or the bad side. partly: it overlaps the band. insufficient: too few seeds, or more than
-`most_diverged` runs diverged. Counts (parameters, connections, …) need one built model and no statistics.
-A different recipe on the paper's data is judged by the same rule and carries its differences in its row; another
-data set or scale is "not comparable".
+reproduced: n ≥ least_runs, and the interval lies inside the band. better, not reproduced: it lies wholly
+outside, on the good (lower) or the bad side. partly: it overlaps the band. insufficient: too few seeds, or more
+than `most_diverged` runs diverged. Counts (parameters, connections, …) need one built model and no statistics.
+A different recipe on the paper's data is judged by the same rule and carries its differences in its row;
+another data set or scale is "not comparable".
 """
 import math
 import statistics
@@ -120,7 +120,8 @@ def judge(values, published: float, margin: float, diverged: int = 0, upper: boo
         verdict, where = "not reproduced", "above"
     else:
         verdict, where = "partly", "overlaps"
-    return replace(found, verdict=verdict, why=f"interval {found.low:.2f} to {found.high:.2f} {where} the band {band}")
+    return replace(found, verdict=verdict,
+                   why=f"interval {found.low:.2f} to {found.high:.2f} {where} the band {band}")
 
 
 def judge_count(value: float, published: float, rounding: float) -> Judgement:
@@ -138,8 +139,9 @@ def compare(evidence: Evidence, cards=None) -> list[Row]:
     rows, claim = [], 0
     for card in all_cards() if cards is None else cards:
         for result in card.results:
-            groups = [group for group in evidence.groups if group.first["architecture"] == result.architecture]
-            of_claim = _counts(card, result, groups) if result.unit == "count" else _errors(card, result, groups)
+            groups = [group for group in evidence.groups
+                      if group.first["architecture"] == result.architecture]
+            of_claim = (_counts if result.unit == "count" else _errors)(card, result, groups)
             if not of_claim:
                 verdict = "not run" if result.comparable else "not comparable"
                 why = "no run of it yet" if result.comparable else _elsewhere(result)
@@ -185,7 +187,7 @@ def _counts(card: Card, result: Result, groups) -> list[Row]:
 
 
 def count(run: dict, metric: str):
-    """A count of the built model, from its total or the sum over its layers; None where the record has neither."""
+    """A count of the built model, its total or the sum over its layers; None where the record has neither."""
     for total in (run["model"].get(metric), run["result"].get(metric)):
         if total is not None:
             return total
@@ -196,7 +198,8 @@ def count(run: dict, metric: str):
 def _row(card: Card, result: Result, judged: Judgement, group=None, runs=(), cost="") -> Row:
     counted = result.unit == "count"
     return Row(
-        claim=0, leading=False, card=card.name, title=card.title, year=card.year, architecture=result.architecture,
+        claim=0, leading=False, card=card.name, title=card.title, year=card.year,
+        architecture=result.architecture,
         dataset=group.first["dataset"]["name"] if group else result.dataset, metric=result.metric,
         published=result.value, unit=result.unit, upper=result.upper, source=result.source, kind=result.kind,
         status=result.status, note=result.note, mean=judged.mean, sd=judged.sd, n=judged.n,
@@ -210,7 +213,7 @@ def _row(card: Card, result: Result, judged: Judgement, group=None, runs=(), cos
 
 
 def _distance(row: Row, result: Result) -> tuple:
-    """How far a row is from the paper; never how good its verdict is. For counts: explicit layers, most runs."""
+    """How far a row is from the paper, never how good its verdict is; then explicit layers, then most runs."""
     return (row.dataset != result.dataset, len(row.differences), row.layers != "explicit", -len(row.records))
 
 
@@ -262,7 +265,7 @@ def deviations(card: Card, architecture: str) -> tuple[str, ...]:
 
 
 def cost(card: Card, result: Result, groups) -> str:
-    """What a verdict would cost on the machine that was measured: the paper's images over its images a second."""
+    """What a verdict would cost on the measured machine: the paper's images over its images a second."""
     if result.unit == "count" or not result.comparable:
         return ""
     own = rules().images.get(result.dataset)

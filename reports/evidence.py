@@ -1,14 +1,14 @@
 """What the report is built from: records read, checked against a shape, and grouped by configuration.
 
-A record is data from anywhere. It is fitted to the shapes below before anything else touches it: unknown keys are
-dropped, missing ones become None or empty, a value of the wrong kind makes the record malformed, and a malformed
-record is listed, never fatal and never lost.
+A record is data from anywhere. It is fitted to the shapes below before anything else touches it: unknown keys
+are dropped, missing ones become None or empty, a value of the wrong kind makes the record malformed, and a
+malformed record is listed, never fatal and never lost.
 """
 import json
 import math
 import re
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def text(value, where: str) -> str:
 
 
 def encoded(value, where: str) -> str:
-    """A picture in base64: checked where it is shown, so that a bad one costs its place and not the record."""
+    """A picture in base64; checked where it is shown, so that a bad one costs its place and not the record."""
     return value if isinstance(value, str) else ""
 
 
@@ -96,10 +96,12 @@ COMMON = {
     "id": text, "kind": text, "status": text, "reason": text, "started": text, "ended": text,
     "wall_seconds": number, "peak_memory_mib": number, "command": text, "commit": text, "dirty": flag,
     "version": text, "versions": {"*": text}, "backend": text,
-    "hardware": {"processor": text, "cores": number, "memory_gib": number, "accelerators": anything, "platform": text},
+    "hardware": {"processor": text, "cores": number, "memory_gib": number, "accelerators": anything,
+                 "platform": text},
 }
 TRAINING = COMMON | {
-    "precision": text, "deterministic": flag, "layers": text, "paper": text, "architecture": text, "seed": number,
+    "precision": text, "deterministic": flag, "layers": text, "paper": text, "architecture": text,
+    "seed": number,
     "dataset": {"name": text, "version": text, "sha256": text, "identity": text, "splits": {"*": number},
                 "classes": [text]},
     "recipe": {"name": text, "sha256": text, "why": text, "resolved": table, "overrides": table,
@@ -109,9 +111,11 @@ TRAINING = COMMON | {
               "layers": [{"name": text, "type": text, "output": size, "kernel": size, "parameters": number,
                           "multiply_adds": number, "connections": number, "activation_bytes": number,
                           "receptive_field": size, "stage": text}]},
-    "history": [{"epoch": number, "step": number, "rate": number, "train_error": number, "validation_error": number,
+    "history": [{"epoch": number, "step": number, "rate": number, "train_error": number,
+                 "validation_error": number,
                  "seconds": number, "images_per_second": number}],
-    "result": {"test_error": number, "test_top5_error": number, "train_error": number, "validation_error": number,
+    "result": {"test_error": number, "test_top5_error": number, "train_error": number,
+               "validation_error": number,
                "test_images": number, "parameters": number, "multiply_adds": number, "connections": number,
                "depth": number},
     "predictions": {"labels": integers, "classes": integers},
@@ -121,7 +125,8 @@ TRAINING = COMMON | {
                 "feature_maps": {"layer": text, "index": number, "images": [encoded]}},
 }
 GRADIENTS = COMMON | {
-    "rows": [{"operator": text, "case": text, "argument": text, "against": text, "dtype": text, "error": number,
+    "rows": [{"operator": text, "case": text, "argument": text, "against": text, "dtype": text,
+              "error": number,
               "threshold": number, "passed": flag}],
     "passed": flag,
 }
@@ -129,7 +134,7 @@ SHAPES = {"training": TRAINING, "gradients": GRADIENTS}
 
 
 def fit(value, shape, where: str = ""):
-    """`value` in the form of `shape`: a function, [shape of each], {key: shape} or {"*": shape of every value}."""
+    """`value` in the form of `shape`: a function, [shape of each], {key: shape} or {"*": shape of each}."""
     if callable(shape):
         return shape(value, where)
     if isinstance(shape, list):
@@ -146,7 +151,8 @@ def fit(value, shape, where: str = ""):
 
 
 def _kind(value) -> str:
-    return {dict: "a table", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
+    names = {dict: "a table", list: "a list", str: "a text", bool: "true or false"}
+    return names.get(type(value), "a number")
 
 
 # ------------------------------------------------------------------------------------------------- evidence
@@ -159,7 +165,7 @@ class Group:
 
     @property
     def first(self) -> dict:
-        """The run whose pictures stand for the group: the first seed that finished, by rule and not by looks."""
+        """The run whose pictures stand for the group: the first seed that finished, by rule, not by looks."""
         return (self.counted or self.runs)[0]
 
     @cached_property
@@ -206,7 +212,7 @@ def gather(folders) -> Evidence:
     found, broken = [], []
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise ReportError(f"no folder {folder}: expected a folder of records, as `python -m repro train` leaves")
+            raise ReportError(f"no folder {folder}: expected records, as `python -m repro train` leaves them")
         read, unreadable = records_on_disk.read_records(folder)
         found += read
         broken += unreadable
@@ -218,7 +224,7 @@ def arrange(found, broken=()) -> Evidence:
     groups, gradients, broken, seen = {}, [], list(broken), set()
     for raw in found:
         shape = SHAPES.get(raw.get("kind"))
-        if shape is None or raw["id"] in seen:      # kinds that later work adds are not this report's business
+        if shape is None or raw["id"] in seen:      # a kind that this report knows nothing of
             continue
         try:
             record = fit(raw, shape)

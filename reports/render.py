@@ -12,11 +12,12 @@ from ..repro.papers import cards as all_cards
 from ..repro.record import write_atomically
 from . import blocks, figures, tables
 from .compare import Row, compare, count, differences, rules
-from .evidence import Evidence, Group, ReportError, gather
+from .evidence import Evidence, ReportError, gather
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_SHOWN = 400                # characters of one text on the page; the raw data hold more
-PICTURE_BUDGET = 2**20          # bytes of pictures on a page, so that it can be mailed
+DETAIL_BUDGET = 600_000         # bytes of pictures and layer lists on a page, so that it can be mailed
+POINTS = 60_000                 # of all learning curves together
 OPEN_ARTICLES = 12              # configurations unfolded from the start
 
 
@@ -38,7 +39,7 @@ def build(folders, output, title: str | None = None, cards=None) -> Summary:
     """
     output = Path(output)
     if output.is_dir():
-        raise ReportError(f"{output} is a folder: name the HTML file to write, such as {output / 'report.html'}")
+        raise ReportError(f"{output} is a folder: name the HTML file, such as {output / 'report.html'}")
     cards = all_cards() if cards is None else cards
     evidence = gather(folders)
     rows = compare(evidence, cards)
@@ -61,17 +62,19 @@ def render(evidence: Evidence, rows: list[Row], cards, title: str) -> str:
         rows=sorted(rows, key=lambda row: (row.unit == "count", row.kind != "paper")),      # errors first
         rules=rules(), cards=[card for card in cards if card.results], articles=shown,
         anchors={article["group"].key: article["anchor"] for article in shown},
-        gradients=blocks.gradients(evidence), speed=blocks.speed(evidence), provenance=blocks.provenance(evidence),
+        gradients=blocks.gradients(evidence), speed=blocks.speed(evidence),
+        provenance=blocks.provenance(evidence),
         failures=blocks.failures(evidence), broken=evidence.broken, runs=evidence.runs,
-        pictures_left_out=sum(article["left_out"] for article in shown), raw=Markup(raw_data(evidence, rows, title)),
-        script=Markup(script), script_hash=digest, style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")))
+        left_out=sum(article["left_out"] for article in shown), raw=Markup(raw_data(evidence, rows, title)),
+        script=Markup(script), script_hash=digest,
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")))
 
 
 def articles(evidence: Evidence, rows: list[Row], cards) -> list[dict]:
     """One article a configuration, in the order of the cards.
 
-    Architecture, samples and kernels are shown once for a network and data set: by the configuration nearest to the
-    paper, from its first seed.
+    Architecture, samples and kernels are shown once for a network and data set: by the configuration nearest to
+    the paper, from its first seed.
     """
     order = {name: i for i, name in enumerate(name for card in cards for name in card.architectures)}
     table = {found.architecture: found for card in cards for found in card.tables}
@@ -89,17 +92,20 @@ def articles(evidence: Evidence, rows: list[Row], cards) -> list[dict]:
         foremost = group.key[:2] not in seen
         seen.add(group.key[:2])
         pictures = _pictures(run) if foremost else {}
-        size = len(str(pictures)) if any(pictures.values()) else 0
-        left_out = size > 0 and spent + size > PICTURE_BUDGET
+        built = blocks.architecture(run, table.get(run["architecture"])) if foremost else None
+        size = len(str(pictures)) + (200 * len(built["layers"]) if built else 0)
+        left_out = foremost and spent + size > DETAIL_BUDGET
         spent += 0 if left_out else size
         same_data = [row.published for row in of_group if row.dataset == run["dataset"]["name"] and
                      row.verdict != "not comparable"]
         found.append({
-            "anchor": f"configuration-{i}", "group": group, "run": run, "claims": of_group, "open": i <= OPEN_ARTICLES,
+            "anchor": f"configuration-{i}", "group": group, "run": run, "claims": of_group,
+            "open": i <= OPEN_ARTICLES,
             "differences": differences(group), "gaps": _words(run["recipe"]["resolved"].get("gaps")),
-            "curves": figures.curves(group, same_data[0] if same_data else None, f"c{i}"),
+            "curves": figures.curves(group, same_data[0] if same_data else None, f"c{i}",
+                                     min(max(POINTS // len(groups), 400), 2000)),
             "errors": blocks.errors(run), "left_out": left_out, "pictures": {} if left_out else pictures,
-            "architecture": blocks.architecture(run, table.get(run["architecture"])) if foremost else None,
+            "architecture": built,
         })
     return found
 
@@ -110,13 +116,15 @@ def _words(value) -> list[str]:
 
 def _pictures(run: dict) -> dict:
     maps = run["learned"]["feature_maps"]
-    return {"samples": blocks.samples(run), "kernels": figures.kernels(run["learned"]), "maps_of": maps["layer"],
+    return {"samples": blocks.samples(run), "kernels": figures.kernels(run["learned"]),
+            "maps_of": maps["layer"],
             "maps": [image for image in map(blocks.picture, maps["images"][:32]) if image]}
 
 
 def raw_data(evidence: Evidence, rows: list[Row], title: str) -> str:
-    """Claims, runs and their curves as JSON that may stand inside a <script>: no <, >, & or line separator."""
-    curves = [{key: [row[key] for row in run["history"]] for key in ("epoch", "train_error", "validation_error")}
+    """Claims, runs and curves as JSON that may stand inside a <script>: no <, >, & or line separator."""
+    curves = [{key: [row[key] if row[key] is None else round(row[key], 2) for row in run["history"]]
+               for key in ("epoch", "train_error", "validation_error")}
               for run in evidence.runs]
     runs = tables.runs_frame(evidence)
     data = {
@@ -180,8 +188,8 @@ def _duration(seconds) -> str:
 
 
 def _size(value) -> str:
-    return " × ".join("–" if item is None else f"{item:g}" for item in value) if isinstance(value, list) else \
-        "–" if value is None else f"{value:g}"
+    values = value if isinstance(value, list) else [value]
+    return " × ".join("–" if item is None else f"{item:g}" for item in values)
 
 
 def _scientific(value) -> str:

@@ -10,16 +10,19 @@ from .evidence import RECORDS, Evidence, gather
 
 METRICS = {"test_error": "test error", "multiply_adds": "multiply-adds"}     # as people say them
 RUN_COLUMNS = (
-    "id", "status", "reason", "architecture", "dataset.name", "recipe.name", "layers", "seed", "result.test_error",
-    "model.parameters", "model.multiply_adds", "started", "ended", "wall_seconds", "peak_memory_mib", "commit", "dirty",
-    "version", "backend", "precision", "deterministic", "recipe.sha256", "dataset.version", "dataset.sha256",
+    "id", "status", "reason", "architecture", "dataset.name", "recipe.name", "layers", "seed",
+    "result.test_error", "model.parameters", "model.multiply_adds", "started", "ended", "wall_seconds",
+    "peak_memory_mib", "commit", "dirty", "version", "backend", "precision", "deterministic", "recipe.sha256",
+    "dataset.version", "dataset.sha256",
     "hardware.processor", "command")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")      # what a spreadsheet would run
 
 
 def tally(rows, unit: str = "") -> dict[str, int]:
-    """Verdict → number of claims, of one unit where given. A claim counts once, by its leading row; what was only
-    counted for the card and is printed in no paper counts as none."""
+    """Verdict → number of claims, of one unit where given.
+
+    A claim counts once, by its leading row; what was only counted for a card and is printed in no paper does not.
+    """
     counted = [row.verdict for row in rows if row.leading and row.kind == "paper" and unit in ("", row.unit)]
     return {verdict: counted.count(verdict) for verdict in VERDICTS}
 
@@ -64,7 +67,8 @@ def results_table(rows) -> str:
 
 
 def published(row: Row) -> str:
-    return ("> " if row.upper else "") + (f"{row.published:,.0f}" if row.unit == "count" else f"{row.published:g} %")
+    value = f"{row.published:,.0f}" if row.unit == "count" else f"{row.published:g} %"
+    return f"> {value}" if row.upper else value
 
 
 def measured(row: Row) -> str:
@@ -83,7 +87,8 @@ def _markdown(value: str) -> str:
 
 def runs_frame(evidence: Evidence) -> pandas.DataFrame:
     """One line a training run, failed ones too: what it was, what came out, where it comes from."""
-    return pandas.DataFrame([[reduce(dict.get, path.split("."), run) for path in RUN_COLUMNS] for run in evidence.runs],
+    return pandas.DataFrame([[reduce(dict.get, path.split("."), run) for path in RUN_COLUMNS]
+                             for run in evidence.runs],
                             columns=RUN_COLUMNS)
 
 

@@ -1,6 +1,6 @@
 """The report in a real browser: it sorts and filters, asks nobody for anything, and its pictures are taken.
 
-Chromium is driven through its own DevTools pipe, so no driver and no package is needed; skipped where it is missing.
+Chromium is driven through its own DevTools pipe: no driver, no package. Skipped where Chromium is missing.
 """
 import base64
 import fcntl
@@ -21,7 +21,8 @@ import example_records as example       # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]
-QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage", "--no-first-run",
+QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
+         "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
          "--remote-debugging-pipe")
 
@@ -32,7 +33,8 @@ class Page:
     def __init__(self, profile):
         to_browser, self.out = os.pipe()
         self.inp, from_browser = os.pipe()
-        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser)]     # clear of 3 and 4
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10)
+                for end in (to_browser, from_browser)]     # clear of 3 and 4
 
         def plug():         # the pipe is descriptors 3 and 4, by Chromium's convention
             os.dup2(ends[0], 3)
@@ -83,8 +85,10 @@ class Page:
 
     def look(self, path, width, height=1600, scheme="light", anchor="", **media):
         """A PNG of the window, as a screen of `width` CSS pixels shows it."""
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}], **media)
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}],
+                  **media)
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+                  mobile=width < 500)
         self.run(f"(document.getElementById({json.dumps(anchor)}) ?? document.body).scrollIntoView()")
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         picture = base64.b64decode(self.call("Page.captureScreenshot")["data"])
@@ -114,9 +118,8 @@ VISIBLE = "[...document.querySelectorAll('#claim-table tbody tr')].filter(row =>
 
 
 def column(page, name):
-    index = page.run(f"[...document.querySelectorAll('#claim-table thead th')].findIndex(th => th.textContent.startsWith('{name}'))")
-    assert index >= 0
-    return index
+    heads = page.run("[...document.querySelectorAll('#claim-table thead th')].map(th => th.textContent.trim())")
+    return next(index for index, head in enumerate(heads) if head.startswith(name))
 
 
 def click(page, selector):
@@ -129,7 +132,8 @@ def test_a_click_sorts_and_another_turns_round(page, name):
     keys = f"{VISIBLE}.map(row => row.cells[{index}].dataset.sort)"
     for order, reverse in (("ascending", False), ("descending", True)):
         click(page, f"#claim-table thead th:nth-child({index + 1}) button")
-        assert page.run("[...document.querySelectorAll('#claim-table th')].map(th => th.ariaSort)").count(order) == 1
+        sorted_by = page.run("[...document.querySelectorAll('#claim-table th')].map(th => th.ariaSort)")
+        assert sorted_by.count(order) == 1 and sorted_by[index] == order
         found = page.run(keys)
         known = [key for key in found if key != ""]
         key = str if name == "Network" else float
@@ -153,7 +157,7 @@ def test_filters_by_words_and_verdicts(page):
 
 
 def test_the_embedded_data_download(page):
-    text = page.run("fetch ? document.getElementById('raw').textContent : ''")
+    text = page.run("document.getElementById('raw').textContent")
     assert json.loads(text)["claims"]
     assert page.run("document.querySelector('#download a').href").startswith("blob:")
     assert page.run("document.querySelector('#download').hidden") is False
@@ -162,7 +166,8 @@ def test_the_embedded_data_download(page):
 def test_folded_configurations_open_when_linked(page):
     page.run("document.getElementById('configuration-2').open = false")
     click(page, "nav a[href='#configuration-2']")
-    assert page.run("new Promise(done => setTimeout(() => done(document.getElementById('configuration-2').open), 50))")
+    opened = "document.getElementById('configuration-2').open"
+    assert page.run(f"new Promise(done => setTimeout(() => done({opened}), 50))")
 
 
 def test_nothing_overflows_and_pictures_are_taken(page, tmp_path):
@@ -179,8 +184,11 @@ def test_prints_every_claim(page, tmp_path):
 
 def test_no_request_and_no_complaint(page):
     """Last, so that it sees what all of the above caused."""
-    requests = [event["params"]["request"]["url"] for event in page.events if event.get("method") == "Network.requestWillBeSent"]
+    requests = [event["params"]["request"]["url"] for event in page.events
+                if event.get("method") == "Network.requestWillBeSent"]
     outside = [url for url in requests if not url.startswith(("file://", "data:", "blob:"))]
     assert not outside and len([url for url in requests if url.startswith("file://")]) == 1
-    complaints = [event for event in page.events if event.get("method") in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")]
+    complaints = [event for event in page.events
+                  if event.get("method") in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled",
+                                             "Log.entryAdded")]
     assert not complaints

@@ -4,7 +4,6 @@ Momentum is Caffe's and Keras's: v ← m v − η (g + λ w), w ← w + v, so a 
 gathered afterwards only. Weight decay is coupled (it is added to the gradient) and covers all trainable variables.
 """
 import keras
-import numpy as np
 from keras import ops
 
 
@@ -21,8 +20,8 @@ def optimizer_of(resolved: dict, variables) -> keras.optimizers.Optimizer:
 class DiagonalLevenbergMarquardt(keras.optimizers.Optimizer):
     """Stochastic diagonal Levenberg-Marquardt: w_k ← w_k − η/(μ + h_kk) · ∂E/∂w_k.
 
-    h_kk is the running estimate of the error's second derivative by w_k, in the Gauss-Newton approximation that
-    makes it non-negative. The loop calls `reestimate` before every pass.
+    h_kk is the error's second derivative by w_k in the Gauss-Newton approximation, estimated on `hessian_samples`
+    images before every pass and fixed during it.
     Source: LeCun et al. 1998, section III.B (equation 21) and appendix C.
     """
 
@@ -41,22 +40,10 @@ class DiagonalLevenbergMarquardt(keras.optimizers.Optimizer):
         step = ops.cast(learning_rate, variable.dtype) / (self.mu + h) * ops.cast(gradient, variable.dtype)
         self.assign_sub(variable, step)
 
-    def reestimate(self, gradients_of, samples) -> None:
-        """Set h_kk to the mean of squared per-image gradients over `samples`.
-
-        gradients_of(sample) -> one gradient a variable, of the loss of one image whose label is drawn from the
-        network's own output. For a loss that is a log-likelihood the mean of their squares is the Gauss-Newton
-        diagonal (the Fisher information); the paper obtains it by a second back-propagation with off-diagonal
-        terms dropped, which approximates the same quantity.
-        """
-        total = [np.zeros(h.shape, "float64") for h in self.curvature]
-        count = 0
-        for sample in samples:
-            for sum_, gradient in zip(total, gradients_of(sample)):
-                sum_ += np.square(np.asarray(gradient, "float64"))
-            count += 1
-        for h, sum_ in zip(self.curvature, total):
-            h.assign((sum_ / count).astype("float32"))
+    def set_curvature(self, diagonal) -> None:
+        """h_kk, one array a variable, as training.curvature.diagonal computes it."""
+        for h, values in zip(self.curvature, diagonal, strict=True):
+            h.assign(values)
 
     def get_config(self):
         return {**super().get_config(), "mu": self.mu, "hessian_samples": self.hessian_samples}

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...layers import map_loss
+from .curvature import diagonal
 from .optimizer import DiagonalLevenbergMarquardt, optimizer_of
 
 IMAGES_A_CALL = 256         # small batches go several to a call: a call costs as much as a LeNet step on one image
@@ -25,7 +26,7 @@ class TensorFlowEngine:
 
     def __init__(self, model: keras.Model, recipe: dict):
         self.model = model
-        self._loss = loss_function(recipe["loss"])
+        self._loss_of, self._loss = recipe["loss"], loss_function(recipe["loss"])
         self._decay = recipe["optimizer"].get("weight_decay", 0.0)
         self.optimizer = optimizer_of(recipe["optimizer"], model.trainable_variables)
         self.steps_a_call = max(1, IMAGES_A_CALL // recipe["batch"])
@@ -34,7 +35,6 @@ class TensorFlowEngine:
         self._seen = tf.Variable(0, trainable=False)
         self._train = tf.function(self._train_batches, reduce_retracing=True)
         self._predict = tf.function(self._logits_and_losses, reduce_retracing=True)
-        self._gradients = tf.function(self._sampled_gradients, reduce_retracing=True)
 
     # ------------------------------------------------------------------------------------------- training
     def train(self, images: np.ndarray, labels: np.ndarray, rates) -> None:
@@ -73,25 +73,11 @@ class TensorFlowEngine:
         for variable in (self._loss_sum, self._wrong, self._seen):
             variable.assign(tf.zeros_like(variable))
 
-    def before_pass(self, images: np.ndarray, random: np.random.Generator) -> None:
-        """What an optimizer does before a pass over the data: Levenberg-Marquardt re-estimates its curvature."""
-        if not isinstance(self.optimizer, DiagonalLevenbergMarquardt):
-            return
-        chosen = random.choice(len(images), min(self.optimizer.hessian_samples, len(images)), replace=False)
-        lots = random.random(len(chosen))
-        self.optimizer.reestimate(
-            lambda pair: self._gradients(tf.constant(images[pair[0]][None]), tf.constant(pair[1], tf.float32)),
-            zip(chosen, lots))
-
-    def _sampled_gradients(self, image, lot):
-        """Gradients of one image's loss for a label drawn from the network's own posterior."""
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            logits = self.model(image, training=True)
-            cumulated = tf.cumsum(tf.nn.softmax(tf.stop_gradient(logits)), axis=1)
-            label = tf.minimum(tf.reduce_sum(tf.cast(cumulated < lot, tf.int32), axis=1), logits.shape[-1] - 1)
-            loss = tf.reduce_sum(self._loss(label, logits))
-        return tape.gradient(loss, variables)
+    def before_pass(self, images: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> None:
+        """What an optimizer does before a pass over the data: Levenberg-Marquardt estimates the curvature anew."""
+        if isinstance(self.optimizer, DiagonalLevenbergMarquardt):
+            chosen = random.permutation(len(images))[:self.optimizer.hessian_samples]
+            self.optimizer.set_curvature(diagonal(self.model, images[chosen], labels[chosen], self._loss_of))
 
     # ----------------------------------------------------------------------------------------- evaluation
     def evaluate(self, inputs, labels) -> tuple[np.ndarray, np.ndarray]:
