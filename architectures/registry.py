@@ -66,27 +66,40 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
           pooling: str | None = None, classifier_activation: str | None = "softmax", layers=explicit) -> keras.Model:
     """Build a network by name, as a functional Keras model with fresh weights.
 
-    classes, input_shape (H, W, C): the paper's where not given. include_top=False ends with the features,
-    reduced by pooling = None, "avg" or "max", as in keras.applications. classifier_activation=None gives the
-    logits. layers: a namespace such as keras.layers, for the same network on stock layers.
+    classes, input_shape (H, W, C): the paper's where not given; with Keras's data format channels_first the model
+    takes (C, H, W). include_top=False ends with the features, reduced by pooling = None, "avg" or "max", as in
+    keras.applications. classifier_activation=None gives the logits. layers: a namespace such as keras.layers, for
+    the same network on stock layers.
     Raises ArchitectureError for an unknown name or an impossible argument.
     """
     network = find(name)
-    shape = tuple(network.input_shape if input_shape is None else input_shape)
-    if len(shape) != 3:
-        raise ArchitectureError(f"input_shape must be (height, width, channels), not {shape}")
+    shape = _shape(network.input_shape if input_shape is None else input_shape)
     if pooling not in (None, "avg", "max"):
         raise ArchitectureError(f"pooling must be None, 'avg' or 'max', not {pooling!r}")
     classes = network.classes if classes is None else classes
     if include_top and (not isinstance(classes, int) or classes < 1):
         raise ArchitectureError(f"classes must be a positive integer, not {classes!r}")
     L = Layers(layers)
-    inputs = keras.Input(shape, name="input")
-    x = network.body(inputs, L)
-    if include_top:
-        x = network.head(x, classes, L)
-        if classifier_activation is not None:
-            x = L.Activation(classifier_activation, name="scores")(x)
-    elif pooling:
+    first = keras.config.image_data_format() == "channels_first"
+    inputs = keras.Input((shape[2], *shape[:2]) if first else shape, name="input")
+    try:
+        x = network.body(inputs, L)
+        x = network.head(x, classes, L) if include_top else x
+    except ArchitectureError:
+        raise
+    except ValueError as error:             # images too small for its windows, say
+        raise ArchitectureError(f"{name} cannot be built for input_shape={shape}; "
+                                f"the paper's is {network.input_shape}") from error
+    if include_top and classifier_activation is not None:
+        x = L.Activation(classifier_activation, name="scores")(x)
+    elif pooling and not include_top:
         x = (L.GlobalAveragePooling2D if pooling == "avg" else L.GlobalMaxPooling2D)(name="pooled")(x)
     return keras.Model(inputs, x, name=name)
+
+
+def _shape(given) -> tuple[int, int, int]:
+    """(H, W, C) as asked for, checked."""
+    if (not isinstance(given, (list, tuple)) or len(given) != 3
+            or not all(isinstance(n, int) and n > 0 for n in given)):
+        raise ArchitectureError(f"input_shape must be (height, width, channels), three positive integers, not {given!r}")
+    return tuple(given)

@@ -96,7 +96,8 @@ def kernel_gradient(dy, x, kernel, window: Window):
     dw = ops.conv(images, kernels, strides=window.dilation, padding="valid",
                   data_format="channels_last", dilation_rate=rates)                     # (C, *size or more, K)
     dw = ops.moveaxis(dw, 0, -2)
-    return dw[tuple(slice(0, k) for k in window.size)]  # more, where the stride left input rows unused
+    dw = dw[tuple(slice(0, k) for k in window.size)]    # more, where the stride left input rows unused
+    return ops.reshape(dw, kernel.shape)                # a graph of unknown image size would forget it
 
 
 def _kernel_gradient_by_taps(dy, x, kernel, window):

@@ -13,10 +13,12 @@ def pad_channels(x, channels, axis=-1):
     def forward(x):
         return ops.pad(x, [(0, channels - own if other == axis else 0) for other in range(len(x.shape))])
 
-    def backward(dy, y, x):
-        return dy[(slice(None),) * axis + (slice(0, own),)]
+    return with_gradient(forward, lambda dy, y, x: pad_channels_gradient(dy, own, axis), x)
 
-    return with_gradient(forward, backward, x)
+
+def pad_channels_gradient(dy, own, axis):
+    """dX: the first `own` entries of dY along the axis; the appended zeros depend on nothing."""
+    return dy[(slice(None),) * axis + (slice(0, own),)]
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

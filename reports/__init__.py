@@ -6,6 +6,6 @@
 """
 from .evidence import RECORDS, ReportError
 from .render import Summary, build
-from .tables import load, results_table
+from .tables import load, renew_readme, results_table
 
-__all__ = ["RECORDS", "ReportError", "Summary", "build", "load", "results_table"]
+__all__ = ["RECORDS", "ReportError", "Summary", "build", "load", "renew_readme", "results_table"]

@@ -141,7 +141,10 @@ def compare(evidence: Evidence, cards=None) -> list[Row]:
         for result in card.results:
             groups = [group for group in evidence.groups
                       if group.first["architecture"] == result.architecture]
-            of_claim = (_counts if result.unit == "count" else _errors)(card, result, groups)
+            if result.unit == "count":
+                of_claim = _counts(card, result, groups, evidence.networks)
+            else:
+                of_claim = _errors(card, result, groups)
             if not of_claim:
                 verdict = "not run" if result.comparable else "not comparable"
                 why = "no run of it yet" if result.comparable else _elsewhere(result)
@@ -169,29 +172,30 @@ def _errors(card: Card, result: Result, groups) -> list[Row]:
     return here or [row for row in elsewhere if row.n]
 
 
-def _counts(card: Card, result: Result, groups) -> list[Row]:
-    """One row a distinct count: runs that built the same network say the same."""
+def _counts(card: Card, result: Result, groups, networks) -> list[Row]:
+    """One row a distinct count: runs that built the same network say the same, and so does one built to be shown."""
+    built = [(group, run) for group in groups for run in group.runs if group.first["dataset"]["name"] == result.dataset]
+    built += [(None, record) for record in networks if record["architecture"] == result.architecture]
     by_count = {}
-    for group in groups:
-        for run in group.runs:
-            value = count(run, result.metric)
-            if value is not None and group.first["dataset"]["name"] == result.dataset:
-                by_count.setdefault(value, (group, []))[1].append(run)
+    for group, record in built:
+        value = count(record, result.metric)
+        if value is not None:
+            by_count.setdefault(value, (group, []))[1].append(record)
     rows = []
-    for value, (group, runs) in sorted(by_count.items()):
+    for value, (group, found) in sorted(by_count.items()):
         judged = judge_count(value, result.value, result.rounding)
         if not result.comparable:
             judged = replace(judged, verdict="not comparable", why=_elsewhere(result))
-        rows.append(replace(_row(card, result, judged, group, runs), recipe="", differences=()))
+        rows.append(replace(_row(card, result, judged, group, found), recipe="", differences=()))
     return rows
 
 
-def count(run: dict, metric: str):
+def count(record: dict, metric: str):
     """A count of the built model, its total or the sum over its layers; None where the record has neither."""
-    for total in (run["model"].get(metric), run["result"].get(metric)):
+    for total in (record["model"].get(metric), record.get("result", {}).get(metric)):
         if total is not None:
             return total
-    of_layers = [layer[metric] for layer in run["model"]["layers"] if layer.get(metric) is not None]
+    of_layers = [layer[metric] for layer in record["model"]["layers"] if layer.get(metric) is not None]
     return sum(of_layers) if of_layers else None
 
 
@@ -242,6 +246,10 @@ def words(value) -> str:
         return f"[{words(value[0])}, {words(value[1])}, … {words(value[-1])}] ({len(value)})"
     if isinstance(value, list):
         return "[" + ", ".join(map(words, value)) + "]"
+    if isinstance(value, dict):
+        name, rest = value.get("name") or value.get("kind") or "", [
+            f"{key} {words(item)}" for key, item in value.items() if key not in ("name", "kind")]
+        return f"{name} ({', '.join(rest)})" if rest else words(name)
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

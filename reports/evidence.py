@@ -130,7 +130,8 @@ GRADIENTS = COMMON | {
               "threshold": number, "passed": flag}],
     "passed": flag,
 }
-SHAPES = {"training": TRAINING, "gradients": GRADIENTS}
+NETWORK = COMMON | {"paper": text, "architecture": text, "model": TRAINING["model"]}
+SHAPES = {"training": TRAINING, "gradients": GRADIENTS, "network": NETWORK}
 
 
 def fit(value, shape, where: str = ""):
@@ -193,6 +194,7 @@ class Group:
 class Evidence:
     groups: tuple[Group, ...] = ()
     gradients: tuple[dict, ...] = ()            # oldest first
+    networks: tuple[dict, ...] = ()             # built and measured, not trained; oldest first
     broken: tuple[tuple[str, str], ...] = ()    # (file or id, reason)
 
     @cached_property
@@ -202,7 +204,7 @@ class Evidence:
     @cached_property
     def newest(self) -> dict | None:
         """The record whose end (or start) is latest."""
-        dated = [(when, record["id"], record) for record in (*self.runs, *self.gradients)
+        dated = [(when, record["id"], record) for record in (*self.runs, *self.gradients, *self.networks)
                  for when in (record["ended"], record["started"]) if TIME.fullmatch(when)]
         return max(dated, key=lambda item: item[:2])[2] if dated else None
 
@@ -221,7 +223,7 @@ def gather(folders) -> Evidence:
 
 def arrange(found, broken=()) -> Evidence:
     """Check records of any kind and group them; one that lies in two folders counts once."""
-    groups, gradients, broken, seen = {}, [], list(broken), set()
+    groups, others, broken, seen = {}, {"gradients": [], "network": []}, list(broken), set()
     for raw in found:
         shape = SHAPES.get(raw.get("kind"))
         if shape is None or raw["id"] in seen:      # a kind that this report knows nothing of
@@ -232,13 +234,14 @@ def arrange(found, broken=()) -> Evidence:
             broken.append((text(raw["id"], "id"), f"malformed: {error}"))
             continue
         seen.add(raw["id"])
-        if record["kind"] == "gradients":
-            gradients.append(record)
+        if record["kind"] in others:
+            others[record["kind"]].append(record)
         else:
             groups.setdefault(_configuration(record), []).append(record)
     return Evidence(
         tuple(Group(key, tuple(sorted(groups[key], key=_by_seed))) for key in sorted(groups)),
-        tuple(sorted(gradients, key=lambda record: (record["ended"], record["id"]))),
+        *(tuple(sorted(others[kind], key=lambda record: (record["ended"], record["id"])))
+          for kind in ("gradients", "network")),
         tuple(sorted({(text(name, ""), text(why, "")) for name, why in broken})))
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas
 
+from ..repro.record import write_atomically
 from .compare import VERDICTS, Row, compare
-from .evidence import RECORDS, Evidence, gather
+from .evidence import RECORDS, Evidence, ReportError, gather
 
 METRICS = {"test_error": "test error", "multiply_adds": "multiply-adds"}     # as people say them
 RUN_COLUMNS = (
@@ -15,6 +16,7 @@ RUN_COLUMNS = (
     "peak_memory_mib", "commit", "dirty", "version", "backend", "precision", "deterministic", "recipe.sha256",
     "dataset.version", "dataset.sha256",
     "hardware.processor", "command")
+MARKS = ("<!-- results -->", "<!-- /results -->")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")      # what a spreadsheet would run
 
 
@@ -55,15 +57,31 @@ def load(records=RECORDS, cards=None) -> pandas.DataFrame:
 
 
 def results_table(rows) -> str:
-    """A Markdown table of the measured test errors and counts, for the README."""
-    lines = ["| Architecture | Data set | Metric | Paper | Ours: mean ± sd (n) | Recipe | Verdict |",
-             "|---|---|---|---:|---:|---|---|"]
+    """A Markdown table of the measured test errors, and a line about the counts, for the README."""
+    lines = ["| Architecture | Data set | Paper | Ours: mean ± sd (n) | Recipe | Verdict |",
+             "|---|---|---:|---:|---|---|"]
     for row in rows:
-        if row.n:
-            cells = (row.architecture, row.dataset, METRICS.get(row.metric, row.metric), published(row),
-                     measured(row), row.recipe or "–", row.verdict)
+        if row.n and row.unit == "%":
+            cells = (row.architecture, row.dataset, published(row), measured(row), row.recipe, row.verdict)
             lines.append("| " + " | ".join(_markdown(cell) for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    counts = tally(rows, "count")
+    return "\n".join([*lines, "", "Test errors; a verdict's criterion is in `reports/verdicts.toml`. Of the counts that papers "
+                      f"print (parameters, connections), {counts['reproduced']} of {sum(counts.values())} are "
+                      "reproduced by the networks as built."]) + "\n"
+
+
+def renew_readme(path, folders, cards=None) -> None:
+    """Write the results table of the records below `folders` between the two marks in a README.
+
+    Raises ReportError where the marks are missing.
+    """
+    path = Path(path)
+    before, opened, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
+    _, closed, after = rest.partition(MARKS[1])
+    if not (opened and closed):
+        raise ReportError(f"{path}: no {MARKS[0]} … {MARKS[1]} to put the results table between")
+    text = f"{before}{opened}\n{results_table(compare(gather(folders), cards))}{closed}{after}"
+    write_atomically(path, text.encode())
 
 
 def published(row: Row) -> str:

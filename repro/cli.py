@@ -80,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("network")
     one.add_argument("--classes", type=int)
     one.add_argument("--input-shape", help="H,W,C instead of the paper's")
+    one.add_argument("--keep", action="store_true", help="write what was counted to reports/records as evidence")
 
     one = verb("train", train, "train a network by a paper's recipe and write its record")
     one.add_argument("network")
@@ -144,6 +145,7 @@ def list_networks(options):
 def show(options):
     card = card_of(options.network)
     start_backend()
+    import keras
     from ..architectures import build, describe
     shape = None
     if options.input_shape:
@@ -165,6 +167,14 @@ def show(options):
         published = [f"{result.value:,.0f} ({result.source})" for result in card.results
                      if result.architecture == options.network and result.metric == metric]
         print(f"{label:24s}{anatomy[metric]:>16,}" + (f"   published: {'; '.join(published)}" if published else ""))
+    if options.keep:
+        if options.classes or shape:
+            raise UsageError("--keep is for the paper's network: leave --classes and --input-shape out")
+        record = {"schema": records.SCHEMA, "kind": "network", "id": f"network-{options.network}",
+                  "status": "finished", "started": records.now(), "ended": records.now(), **records.provenance(),
+                  "backend": keras.backend.backend(), "paper": card.name, "architecture": options.network,
+                  "model": anatomy}
+        print(f"kept {records.write_record(RECORDS / (record['id'] + '.json'), record)}")
 
 
 def train(options):
@@ -285,7 +295,9 @@ def report(options):
     output = options.output or PAGE
     summary = reports.build(folders, output)
     if options.readme:
-        reports.renew_readme(options.readme, summary)
+        reports.renew_readme(options.readme, folders)
+    print(f"{summary.headline}; {summary.runs} runs, {summary.size / 1e6:.1f} MB"
+          + (f", {summary.broken} files that are no records" if summary.broken else ""))
     print(output)
 
 

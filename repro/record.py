@@ -82,7 +82,7 @@ def read_record(path) -> dict:
         if path.stat().st_size > LARGEST:
             raise RecordError(f"{path}: larger than {LARGEST >> 20} MiB, so not a record")
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:      # a wrong encoding or JSON is a ValueError
         raise RecordError(f"{path}: not readable as a record ({error})") from None
     if not isinstance(record, dict):
         raise RecordError(f"{path}: a record is a JSON object, this is {type(record).__name__}")

@@ -42,3 +42,9 @@ def of(layer, x, form="eager", free=1, **call):
 def numbers(*shape, seed=0, dtype="float64"):
     """Normal random numbers, the same in every run."""
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def called(name, arguments: dict) -> str:
+    """The call that makes a layer, as a test's name."""
+    texts = (f"{key}={getattr(value, '__name__', value)}" for key, value in arguments.items())
+    return f"{name}({', '.join(texts)})"

@@ -14,13 +14,12 @@ import pytest
 from scipy.stats import t as student
 
 from cnn_repro.repro import record
-from cnn_repro.reports import ReportError, blocks, build, figures, load, results_table
+from cnn_repro.reports import ReportError, blocks, build, figures, load, renew_readme, results_table
 from cnn_repro.reports.compare import VERDICTS, compare, judge, judge_count, rules, words
 from cnn_repro.reports.evidence import arrange, gather
 from cnn_repro.reports.tables import csv as as_csv, frame, headline, tally
 
-sys.path.insert(0, str(Path(__file__).parent))      # pytest's importlib mode leaves the tests' folder out
-import example_records as example       # noqa: E402
+import example_records as example
 
 
 def rows_of(records, *cards):
@@ -250,8 +249,37 @@ def test_the_markdown_table_escapes(tmp_path):
     for item in run:
         item["recipe"]["name"] = "pa|per<b>"
     text = results_table(rows_of(run))
-    assert "| net | cifar10 | test error | 8 % | 8.00 ± 0.10 % (3) | pa&#124;per&lt;b&gt; | reproduced |" in text
-    assert all(line.count("|") == 8 for line in text.splitlines())
+    assert "| net | cifar10 | 8 % | 8.00 ± 0.10 % (3) | pa&#124;per&lt;b&gt; | reproduced |" in text
+    assert all(line.count("|") == 7 for line in text.splitlines() if line.startswith("|"))
+    assert "1 of 1 are reproduced" in text
+
+
+def test_readme_is_renewed_between_its_marks_only(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    (tmp_path / "records").mkdir()
+    record.write_record(tmp_path / "records" / "one.json", example.training(seed=0, test_error=8.25))
+    for _ in range(2):                      # renewing twice changes nothing more
+        renew_readme(readme, [tmp_path / "records"], (example.card(),))
+        text = readme.read_text()
+        assert text.startswith("before\n<!-- results -->\n| Arch") and text.endswith("<!-- /results -->\nafter\n")
+        assert "8.25 % (1)" in text and "old" not in text
+    readme.write_text("no marks")
+    with pytest.raises(ReportError, match="no <!-- results -->"):
+        renew_readme(readme, [tmp_path / "records"])
+    assert readme.read_text() == "no marks"
+
+
+def test_a_network_that_was_only_built_settles_its_counts():
+    run = example.training(seed=0)
+    built = {"schema": 1, "kind": "network", "id": "network-x", "status": "finished", "paper": run["paper"],
+             "architecture": run["architecture"], "model": run["model"]}
+    alone, = [row for row in rows_of([built]) if row.metric == "parameters"]
+    assert alone.verdict == "reproduced" and alone.records == ("network-x",) and alone.group is None
+    both, = [row for row in rows_of([built, run]) if row.metric == "parameters"]
+    assert both.records == (run["id"], "network-x")
+    built["model"] = {**run["model"], "parameters": run["model"]["parameters"] + 1}
+    assert [row.verdict for row in rows_of([built]) if row.metric == "parameters"] == ["not reproduced"]
 
 
 def test_csv_never_becomes_a_formula(tmp_path):

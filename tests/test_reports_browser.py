@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,7 @@ import pytest
 from cnn_repro.repro import record
 from cnn_repro.reports import build
 
-sys.path.insert(0, str(Path(__file__).parent))      # pytest's importlib mode leaves the tests' folder out
-import example_records as example       # noqa: E402
+import example_records as example
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]

@@ -25,6 +25,7 @@ CHOICES = {
     "augment": ("pad4_crop32", "flip"),
     "preprocess": ("per_pixel_mean", "mean_std", "lenet"),
 }
+KIND = {"optimizer": "name", "loss": "name", "schedule": "kind"}     # the key that says what sort of table it is
 NOT_TRAINING = ("gaps",)            # words about a recipe, not the recipe: left out of its hash and comparison
 
 
@@ -109,14 +110,14 @@ def check(where: str, values: dict) -> None:
     for key in REQUIRED:
         if key not in values:
             raise RecipeError(f"{where}: {key!r} is missing")
-    for key in ("optimizer", "loss", "schedule"):
+    for key, kind in KIND.items():
         table = values[key]
         if not isinstance(table, dict):
             raise RecipeError(f"{where}: {key} must be a table, not {table!r}")
         for inner in table:
             if inner not in KEYS[key]:
                 raise RecipeError(f"{where}: unknown key '{key}.{inner}'{_near(inner, KEYS[key])}")
-        _choice(where, key, table.get("kind" if key == "schedule" else "name"))
+        _choice(where, key, table.get(kind))
     for name in values["augment"]:
         _choice(where, "augment", name)
     _choice(where, "preprocess", values["preprocess"])
@@ -150,23 +151,23 @@ def _number(where: str, key: str, value, kinds, low) -> None:
 
 
 def differences(paper: dict, here: dict) -> list[dict]:
-    """Where `here` leaves the paper's recipe, one {key, paper, here} a value, dotted keys for tables."""
-    flat_paper, flat_here = _flatten(paper), _flatten(here)
-    return [{"key": key, "paper": flat_paper.get(key), "here": flat_here.get(key)}
-            for key in sorted(flat_paper.keys() | flat_here.keys())
-            if flat_paper.get(key) != flat_here.get(key)]
+    """Where `here` leaves the paper's recipe, as {key, paper, here}; None stands for a key that one of them lacks.
 
-
-def _flatten(values: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in values.items():
-        if prefix + key in NOT_TRAINING:
+    Inside a table every value that differs is one entry with a dotted key; two optimizers, losses or schedules
+    of different kinds have no values in common and are one entry.
+    """
+    found = []
+    for key in sorted(paper.keys() | here.keys()):
+        one, other = paper.get(key), here.get(key)
+        if key in NOT_TRAINING or one == other:
             continue
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
+        kind = KIND.get(key)
+        if kind and isinstance(one, dict) and isinstance(other, dict) and one.get(kind) == other.get(kind):
+            found += [{"key": f"{key}.{inner}", "paper": one.get(inner), "here": other.get(inner)}
+                      for inner in sorted(one.keys() | other.keys()) if one.get(inner) != other.get(inner)]
         else:
-            flat[prefix + key] = value
-    return flat
+            found.append({"key": key, "paper": one, "here": other})
+    return found
 
 
 def digest(values: dict) -> str:

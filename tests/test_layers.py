@@ -1,0 +1,276 @@
+"""The layers take the place of Keras's: same numbers, weights, config, files and errors."""
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import passes
+import pytest
+import tensorflow as tf
+from passes import called, numbers
+
+from cnn_repro import layers as L
+from cnn_repro.repro.check import error_of
+
+DROP_INS = ("Activation", "AveragePooling2D", "BatchNormalization", "Conv2D", "Dense", "GlobalAveragePooling2D",
+            "MaxPooling2D", "ReLU")
+
+
+def shifted(x):
+    """An activation of which neither Keras nor this package knows anything."""
+    return x - 1
+
+
+def pair(name, shape, **arguments):
+    """Our layer and Keras's, built for inputs of this shape, with the same weights."""
+    layers = [getattr(namespace, name)(name="layer", **arguments) for namespace in (L, keras.layers)]
+    for layer in layers:
+        layer.build((None, *shape[1:]))
+        layer.set_weights([np.abs(numbers(*weight.shape, seed=index)) + 0.5 if weight.name == "moving_variance"
+                           else numbers(*weight.shape, seed=index) for index, weight in enumerate(layer.weights)])
+    return layers
+
+
+def assert_same(found, expected, threshold):
+    """Outputs and gradients of `passes.of`."""
+    assert error_of(found[0], expected[0]) <= threshold
+    assert found[1].keys() == expected[1].keys()
+    for name in found[1]:
+        assert error_of(found[1][name], expected[1][name]) <= threshold, name
+
+
+IMAGES = (2, 7, 6, 4)
+CASES = [
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3)),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=(3, 2), padding="same", use_bias=False)),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, strides=2)),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=2, strides=(2, 3), padding="SAME", activation="relu")),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=1, strides=2, use_bias=False, activation="tanh")),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=2, dilation_rate=2, activation="sigmoid")),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, dilation_rate=(1, 2), padding="same", activation="gelu")),
+    ("Conv2D", IMAGES, dict(filters=6, kernel_size=3, groups=2, activation=shifted)),
+    ("Conv2D", IMAGES, dict(filters=4, kernel_size=2, groups=4, strides=2, padding="same")),
+    ("Conv2D", (2, 4, 7, 6), dict(filters=4, kernel_size=2, groups=2, data_format="channels_first", strides=2)),
+    ("MaxPooling2D", IMAGES, dict()),
+    ("MaxPooling2D", IMAGES, dict(pool_size=3, strides=2, padding="same")),
+    ("MaxPooling2D", IMAGES, dict(pool_size=(2, 3), strides=1)),
+    ("MaxPooling2D", IMAGES, dict(pool_size=2, strides=3)),
+    ("MaxPooling2D", IMAGES, dict(pool_size=3, strides=2, padding="same", data_format="channels_first")),
+    ("AveragePooling2D", IMAGES, dict(pool_size=2)),
+    ("AveragePooling2D", IMAGES, dict(pool_size=3, strides=2, padding="same")),
+    ("AveragePooling2D", IMAGES, dict(pool_size=(2, 3), strides=1)),
+    ("AveragePooling2D", IMAGES, dict(pool_size=1, strides=2)),
+    ("AveragePooling2D", IMAGES, dict(pool_size=3, strides=2, padding="same", data_format="channels_first")),
+    ("GlobalAveragePooling2D", IMAGES, dict()),
+    ("GlobalAveragePooling2D", IMAGES, dict(keepdims=True)),
+    ("GlobalAveragePooling2D", IMAGES, dict(data_format="channels_first")),
+    ("GlobalAveragePooling2D", IMAGES, dict(data_format="channels_first", keepdims=True)),
+    ("Dense", (3, 4), dict(units=5)),
+    ("Dense", (3, 4), dict(units=5, use_bias=False, activation="relu")),
+    ("Dense", (3, 4), dict(units=5, activation="softmax")),
+    ("Dense", (3, 2, 4), dict(units=5, activation="tanh")),
+    ("ReLU", (3, 20), dict()),
+    ("ReLU", (3, 20), dict(negative_slope=0.125)),
+    ("ReLU", (3, 20), dict(max_value=0.5)),
+    ("ReLU", (3, 20), dict(threshold=0.3)),
+    ("ReLU", (3, 20), dict(negative_slope=0.1, max_value=0.8, threshold=0.3)),
+    *(("Activation", (3, 20), dict(activation=name)) for name in ("relu", "tanh", "sigmoid", "gelu", "linear", None)),
+    ("Activation", (3, 20), dict(activation=shifted)),
+    ("BatchNormalization", IMAGES, dict()),
+    ("BatchNormalization", (5, 4), dict(momentum=0.9, epsilon=1e-5)),
+    ("BatchNormalization", IMAGES, dict(axis=1)),
+    ("BatchNormalization", IMAGES, dict(scale=False)),
+    ("BatchNormalization", IMAGES, dict(center=False)),
+    ("BatchNormalization", IMAGES, dict(center=False, scale=False)),
+    ("BatchNormalization", IMAGES, dict(trainable=False)),
+]
+
+
+@pytest.mark.parametrize("name, shape, arguments", CASES, ids=[called(name, arguments) for name, _, arguments in CASES])
+def test_numbers_weights_and_config_are_those_of_keras(name, shape, arguments):
+    ours, stock = pair(name, shape, dtype="float64", **arguments)
+    assert type(ours) is getattr(L, name) and type(ours) is not type(stock) and isinstance(ours, type(stock))
+    assert [weight.path for weight in ours.weights] == [weight.path for weight in stock.weights]
+    assert [weight.shape for weight in ours.weights] == [weight.shape for weight in stock.weights]
+    assert ours.get_config() == stock.get_config()
+    assert ours.count_params() == stock.count_params()
+    call = dict(training=True) if name == "BatchNormalization" else {}
+    found, expected = (passes.of(layer, numbers(*shape, seed=9), **call) for layer in (ours, stock))
+    assert_same(found, expected, 1e-10)
+    assert ours.compute_output_shape(shape) == stock.compute_output_shape(shape) == found[0].shape
+    assert {"input", *(weight.name for weight in ours.trainable_weights)} == found[1].keys()
+    for mine, theirs in zip(ours.non_trainable_weights, stock.non_trainable_weights):    # moving averages
+        assert error_of(mine, theirs) <= 1e-12
+    if name == "BatchNormalization":                    # and by the averages, which prediction leaves alone
+        before = ours.get_weights()
+        assert_same(passes.of(ours, numbers(*shape, seed=8)), passes.of(stock, numbers(*shape, seed=8)), 1e-10)
+        assert all((old == new).all() for old, new in zip(before, ours.get_weights()))
+
+
+def test_every_drop_in_has_a_case():
+    public = {name for name in L.__all__ if hasattr(keras.layers, name)}
+    assert public == set(DROP_INS) == {name for name, _, _ in CASES}
+
+
+@pytest.mark.parametrize("arguments", [
+    dict(), dict(strides=2, padding="same"), dict(dilation_rate=2), dict(padding="same", activation="relu")], ids=str)
+def test_channels_first_is_channels_last_transposed(arguments):
+    """Stock Keras refuses ungrouped channels_first convolution on a CPU, so its channels_last layer is the witness."""
+    first = L.Conv2D(3, 3, data_format="channels_first", dtype="float64", **arguments)
+    last = keras.layers.Conv2D(3, 3, dtype="float64", **arguments)
+    first.build((None, 4, 7, 6))
+    last.build((None, 7, 6, 4))
+    first.set_weights([numbers(3, 3, 4, 3), numbers(3, seed=1)])
+    last.set_weights(first.get_weights())
+    x = numbers(2, 7, 6, 4)
+    y, expected = passes.run(lambda x: tf.transpose(last(x), (0, 3, 1, 2)), {"input": x}, last.trainable_weights)
+    found = passes.of(first, x.transpose(0, 3, 1, 2))
+    assert_same((found[0], found[1] | {"input": found[1]["input"].transpose(0, 2, 3, 1)}), (y, expected), 1e-10)
+    assert first.compute_output_shape((2, 4, 7, 6)) == y.shape
+
+
+def test_moving_averages_follow_those_of_keras_over_several_steps():
+    ours, stock = pair("BatchNormalization", IMAGES, momentum=0.8)
+    for step in range(4):
+        for layer in (ours, stock):
+            layer(3 * numbers(*IMAGES, seed=step, dtype="float32") + step, training=True)
+    for mine, theirs in zip(ours.get_weights(), stock.get_weights()):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+    assert ours.get_weights()[2].mean() > 0.5           # they did move
+
+
+def test_a_mask_is_left_to_keras():
+    ours, stock = pair("BatchNormalization", (3, 5, 2), dtype="float64")
+    mask = tf.constant(np.arange(15).reshape(3, 5) % 4 > 0)
+    found, expected = (passes.of(layer, numbers(3, 5, 2), training=True, mask=mask) for layer in (ours, stock))
+    assert_same(found, expected, 1e-12)
+    assert error_of(found[0], passes.of(ours, numbers(3, 5, 2), training=True)[0]) > 1e-3
+    with pytest.raises(ValueError, match="mask"):
+        ours(numbers(3, 5, 2), mask=tf.ones((3, 5, 2)))
+    chain = keras.Sequential([keras.layers.Masking(), L.BatchNormalization(), L.ReLU(), L.Activation("tanh")])
+    assert chain(np.ones((2, 3, 4), "float32"))._keras_mask.shape == (2, 3)         # it passes through
+
+
+WRONG = [
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, strides=2, dilation_rate=2)),
+    ("Conv2D", IMAGES, dict(filters=-1, kernel_size=3)),
+    ("Conv2D", IMAGES, dict(filters=4, kernel_size=3, groups=3)),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, groups=3)),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=(1, 2, 3))),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=0)),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, padding="causal")),
+    ("Conv2D", (2, 2, 2, 4), dict(filters=3, kernel_size=3)),
+    ("Conv2D", (2, 7, 6), dict(filters=3, kernel_size=3)),
+    ("Conv2D", (2, 7, 6, 5, 4), dict(filters=3, kernel_size=3)),
+    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, data_format="NCHW")),
+    ("MaxPooling2D", (2, 7, 6), dict()),
+    ("MaxPooling2D", IMAGES, dict(pool_size=0)),
+    ("MaxPooling2D", IMAGES, dict(strides=0)),
+    ("MaxPooling2D", IMAGES, dict(padding="none")),
+    ("AveragePooling2D", IMAGES, dict()),
+    ("AveragePooling2D", IMAGES, dict(pool_size=2, strides=(1, 2, 3))),
+    ("GlobalAveragePooling2D", (2, 7, 6), dict()),
+    ("Dense", (4,), dict(units=3)),
+    ("Dense", (2, 4), dict(units=0)),
+    ("Dense", (2, 4), dict(units=3, activation="rely")),
+    ("ReLU", (2, 4), dict(max_value=-1.0)),
+    ("Activation", (2, 4), dict(activation="rely")),
+]
+
+
+@pytest.mark.parametrize("name, shape, arguments", WRONG, ids=[called(name, arguments) for name, _, arguments in WRONG])
+def test_the_errors_are_those_of_keras(name, shape, arguments):
+    said = []
+    for namespace in (L, keras.layers):
+        with pytest.raises(Exception) as error:
+            getattr(namespace, name)(name="layer", **arguments)(np.zeros(shape, "float32"))
+        said.append((error.type, str(error.value).split("Arguments received")[0]))
+    assert said[0] == said[1]
+
+
+def test_a_name_that_nobody_has():
+    with pytest.raises(AttributeError, match="neither cnn_repro.layers nor keras.layers has 'Convolve2D'"):
+        L.Convolve2D
+    assert L.Flatten is keras.layers.Flatten
+
+
+# ------------------------------------------------------------------------------------------------- files
+
+def small_network(namespace):
+    """All drop-in layers in a row, none with a name of its own."""
+    x = inputs = keras.Input((12, 10, 2))
+    x = namespace.Conv2D(4, 3, padding="same", use_bias=False)(x)
+    x = namespace.BatchNormalization()(x)
+    x = namespace.ReLU()(x)
+    x = namespace.MaxPooling2D(2)(x)
+    x = namespace.Conv2D(6, 3, strides=2, groups=2, activation="tanh", padding="same")(x)
+    x = namespace.AveragePooling2D(2, 1)(x)
+    x = namespace.Activation("sigmoid")(x)
+    x = namespace.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, namespace.Dense(3, activation="relu")(x))
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Ours and Keras's, with different weights none of which is at its initial zero or one."""
+    made = []
+    for seed, namespace in enumerate((L, keras.layers)):
+        model = small_network(namespace)
+        model.set_weights([np.abs(numbers(*weight.shape, seed=seed)) for weight in model.weights])
+        made.append(model)
+    return made
+
+
+def test_weight_files_go_both_ways(networks, tmp_path):
+    x = numbers(4, 12, 10, 2, dtype="float32")
+    for source, target in ((0, L), (1, keras.layers), (0, keras.layers), (1, L)):
+        networks[source].save_weights(tmp_path / "network.weights.h5")
+        other = small_network(target)
+        assert error_of(other(x), networks[source](x)) > 1e-3
+        other.load_weights(tmp_path / "network.weights.h5")
+        assert error_of(other(x), networks[source](x)) < 1e-6
+
+
+ELSEWHERE = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import keras, numpy as np
+x, expected = np.load("x.npy"), np.load("y.npy")
+names = {names!r}
+
+stock = keras.models.load_model("network.keras", custom_objects={{
+    f"cnn_repro>{{name}}": getattr(keras.layers, name) for name in names}})
+assert not any(name.startswith("cnn_repro.layers") for name in sys.modules)
+assert {{layer.__class__ for layer in stock.layers[1:]}} == {{getattr(keras.layers, name) for name in names}}
+np.testing.assert_allclose(stock.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+import cnn_repro.layers as L
+model = keras.models.load_model("network.keras")
+assert {{layer.__class__ for layer in model.layers[1:]}} == {{getattr(L, name) for name in names}}
+np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+lenet = keras.models.load_model("own.keras")
+np.testing.assert_allclose(lenet.predict(np.load("own_x.npy"), verbose=0), np.load("own_y.npy"), rtol=1e-5, atol=1e-6)
+assert lenet.layers[-1].class_names == ["left", "right"]
+"""
+
+
+def test_a_saved_model_opens_in_another_process(networks, tmp_path):
+    """By importing cnn_repro.layers and nothing else; and as stock Keras without this package."""
+    x = numbers(4, 12, 10, 2, dtype="float32")
+    networks[0].save(tmp_path / "network.keras")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", networks[0].predict(x, verbose=0))
+    own = keras.Sequential([
+        keras.Input((8, 8, 2)),
+        L.TableConv2D([(0,), (0, 1), (1,)], 3, activation=L.scaled_tanh, kernel_initializer=L.FanIn(2.4)),
+        L.Subsampling2D(2, activation=L.scaled_tanh, coefficient_initializer=L.FanIn(2.4, 4)),
+        L.PadChannels(5), L.GlobalAveragePooling2D(), L.RadialBasis([[1, -1, 1, -1, 1], [-1, 1, -1, 1, 1]]),
+        L.ClassScores(["left", "right"])])
+    np.save(tmp_path / "own_x.npy", numbers(4, 8, 8, 2, dtype="float32"))
+    np.save(tmp_path / "own_y.npy", own.predict(np.load(tmp_path / "own_x.npy"), verbose=0))
+    own.save(tmp_path / "own.keras")
+    run = subprocess.run([sys.executable, "-c", ELSEWHERE.format(names=DROP_INS)], cwd=tmp_path,
+                         env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-2000:]
