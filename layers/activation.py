@@ -27,10 +27,10 @@ def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
 
 
 def relu_gradient(dy, x, negative_slope=0.0, max_value=None, threshold=0.0):
-    """dx: dy where threshold < x < max_value, negative_slope·dy below, 0 above. At a corner: the left one's."""
+    """dx: dy where threshold < x < max_value, negative_slope·dy up to the threshold, 0 from max_value on."""
     below = dy * negative_slope if negative_slope else ops.zeros_like(dy)
-    dx = ops.where(x > threshold, dy, below)
-    return dx if max_value is None else ops.where(x < max_value, dx, ops.zeros_like(dy))
+    above = dy if max_value is None else ops.where(x < max_value, dy, ops.zeros_like(dy))
+    return ops.where(x > threshold, above, below)
 
 
 def tanh(x):

@@ -117,7 +117,8 @@ def parser() -> argparse.ArgumentParser:
 
     one = verb("report", report, "one self-contained HTML page of records and cards")
     one.add_argument("folders", type=Path, nargs="*", help="folders of records (default: reports/records)")
-    one.add_argument("--output", type=Path, help="the HTML file (default: reports/html/index.html)")
+    one.add_argument("--output", type=Path,
+                     help="the HTML file (default: report.html in the first folder, or reports/html/index.html)")
     one.add_argument("--readme", type=Path, help="also renew the results table between the marks in this file")
 
     one = verb("demo", demo, "two small trainings, the gradient check and their report, in minutes and offline")
@@ -174,7 +175,7 @@ def show(options):
                   "status": "finished", "started": records.now(), "ended": records.now(), **records.provenance(),
                   "backend": keras.backend.backend(), "paper": card.name, "architecture": options.network,
                   "model": anatomy}
-        print(f"kept {records.write_record(RECORDS / (record['id'] + '.json'), record)}")
+        keep(record)
 
 
 def train(options):
@@ -189,8 +190,7 @@ def train(options):
     record, run = run_training(options.network, dataset, options.recipe, options.seed, overrides, options.layers,
                                options.runs, options.quiet)
     if options.keep:
-        kept = records.write_record(RECORDS / f"{record['id']}.json", record)
-        print(f"kept {kept}")
+        keep(record)
     if record["status"] != "finished":
         raise Failure(f"{record['status']}: {record['reason']} (record in {run})")
     print(f"test error {record['result']['test_error']:.2f} % of {record['result']['test_images']:,} images, "
@@ -261,7 +261,7 @@ def check(options):
               f"(allowed {worst['threshold']:.0e})" + ("" if mark == "ok  " else f"  {worst['case']}"))
     path = records.write_record(options.runs / record["id"] / "record.json", record)
     if options.keep:
-        path = records.write_record(RECORDS / f"{record['id']}.json", record)
+        keep(record)
     print(f"{sum(row['passed'] for row in rows)} of {len(rows)} comparisons within their thresholds; {path}")
     return 0 if record["passed"] else 1
 
@@ -292,7 +292,7 @@ def report(options):
     for folder in folders:
         if not folder.is_dir():
             raise Failure(f"{folder}: no such folder of records; `python -m repro train …` writes one under runs/")
-    output = options.output or PAGE
+    output = options.output or (options.folders[0] / "report.html" if options.folders else PAGE)
     summary = reports.build(folders, output)
     if options.readme:
         reports.renew_readme(options.readme, folders)
@@ -327,6 +327,14 @@ def assignment(text: str):
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key, value
+
+
+def keep(record: dict) -> None:
+    """Put a record beside the committed evidence of this checkout."""
+    if not (ROOT / "pyproject.toml").is_file():
+        raise Failure("--keep adds to the evidence of a checkout, and cnn_repro is installed as a package here; "
+                      "the record is in its run directory")
+    print(f"kept {records.write_record(RECORDS / (record['id'] + '.json'), record)}")
 
 
 def load_model(path: Path):

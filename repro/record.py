@@ -62,7 +62,8 @@ def write_record(path, record: dict) -> Path:
     lines = (f"{json.dumps(key)}:{json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':'))}"
              for key, value in _speakable(record).items())
     text = "{\n" + ",\n".join(lines) + "\n}"
-    return write_atomically(path, (text + "\n").encode())
+    # "replace": an argument of the command line may hold bytes that are no UTF-8
+    return write_atomically(path, (text + "\n").encode(errors="replace"))
 
 
 def _speakable(value):
@@ -79,9 +80,13 @@ def read_record(path) -> dict:
     """Read one record of any kind. Raises RecordError when the file is not one."""
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():            # a pipe would wait for ever
+            raise RecordError(f"{path}: not a file")
         if path.stat().st_size > LARGEST:
             raise RecordError(f"{path}: larger than {LARGEST >> 20} MiB, so not a record")
         record = json.loads(path.read_text(encoding="utf-8"))
+    except RecordError:
+        raise
     except (OSError, ValueError, RecursionError) as error:      # a wrong encoding or JSON is a ValueError
         raise RecordError(f"{path}: not readable as a record ({error})") from None
     if not isinstance(record, dict):

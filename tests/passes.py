@@ -46,5 +46,7 @@ def numbers(*shape, seed=0, dtype="float64"):
 
 def called(name, arguments: dict) -> str:
     """The call that makes a layer, as a test's name."""
-    texts = (f"{key}={getattr(value, '__name__', value)}" for key, value in arguments.items())
-    return f"{name}({', '.join(texts)})"
+    def text(value):
+        return getattr(value, "__name__", type(value).__name__ if hasattr(value, "get_config") else value)
+
+    return f"{name}({', '.join(f'{key}={text(value)}' for key, value in arguments.items())})"

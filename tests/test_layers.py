@@ -75,6 +75,7 @@ CASES = [
     ("ReLU", (3, 20), dict(max_value=0.5)),
     ("ReLU", (3, 20), dict(threshold=0.3)),
     ("ReLU", (3, 20), dict(negative_slope=0.1, max_value=0.8, threshold=0.3)),
+    ("ReLU", (3, 20), dict(negative_slope=0.125, max_value=0.3, threshold=0.8)),        # the ceiling below the threshold
     *(("Activation", (3, 20), dict(activation=name)) for name in ("relu", "tanh", "sigmoid", "gelu", "linear", None)),
     ("Activation", (3, 20), dict(activation=shifted)),
     ("BatchNormalization", IMAGES, dict()),
@@ -128,6 +129,37 @@ def test_channels_first_is_channels_last_transposed(arguments):
     found = passes.of(first, x.transpose(0, 3, 1, 2))
     assert_same((found[0], found[1] | {"input": found[1]["input"].transpose(0, 2, 3, 1)}), (y, expected), 1e-10)
     assert first.compute_output_shape((2, 4, 7, 6)) == y.shape
+
+
+@pytest.mark.parametrize("name, shape, arguments", [
+    ("Dense", (3, 4), dict(units=5)), ("Conv2D", IMAGES, dict(filters=3, kernel_size=2))])
+def test_low_rank_adaptation_gets_its_gradients(name, shape, arguments):
+    results = []
+    for namespace in (L, keras.layers):
+        layer = getattr(namespace, name)(dtype="float64", **arguments)
+        layer.build((None, *shape[1:]))
+        layer.enable_lora(2)
+        for index, weight in enumerate(layer.weights):
+            weight.assign(numbers(*weight.shape, seed=index))
+        results.append(passes.of(layer, numbers(*shape)))
+    assert {"lora_kernel_a", "lora_kernel_b"} < results[0][1].keys()
+    assert_same(*results, 1e-6)                         # Keras keeps these weights in float32
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (dict(), [0, 0, 1, 1, 1, 1]),
+    (dict(negative_slope=0.125), [0.125, 0.125, 1, 1, 1, 1]),
+    (dict(max_value=6.0), [0, 0, 1, 1, 0, 0]),
+    (dict(threshold=1.0), [0, 0, 0, 0, 1, 1]),
+    (dict(negative_slope=0.125, threshold=1.0, max_value=6.0), [0.125, 0.125, 0.125, 0.125, 0, 0]),
+])
+def test_the_rectifiers_derivative_at_its_corners(arguments, expected):
+    """At the threshold that below it, at the ceiling that above it. Stock Keras does not agree with itself there."""
+    x = tf.constant([-1.0, 0.0, 0.5, 1.0, 6.0, 7.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = L.ReLU(**arguments)(x)
+    assert tape.gradient(y, x).numpy().tolist() == expected
 
 
 def test_moving_averages_follow_those_of_keras_over_several_steps():
@@ -265,7 +297,7 @@ def test_a_saved_model_opens_in_another_process(networks, tmp_path):
     own = keras.Sequential([
         keras.Input((8, 8, 2)),
         L.TableConv2D([(0,), (0, 1), (1,)], 3, activation=L.scaled_tanh, kernel_initializer=L.FanIn(2.4)),
-        L.Subsampling2D(2, activation=L.scaled_tanh, coefficient_initializer=L.FanIn(2.4, 4)),
+        L.Subsampling2D(2, activation=L.scaled_tanh, coefficient_initializer=L.FanIn(2.4, inputs=4)),
         L.PadChannels(5), L.GlobalAveragePooling2D(), L.RadialBasis([[1, -1, 1, -1, 1], [-1, 1, -1, 1, 1]]),
         L.ClassScores(["left", "right"])])
     np.save(tmp_path / "own_x.npy", numbers(4, 8, 8, 2, dtype="float32"))

@@ -1,6 +1,6 @@
 """A paper's card: the published numbers, each with its place in the paper, and the recipes."""
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -9,6 +9,9 @@ from .recipe import Recipe, resolve
 
 FOLDER = Path(__file__).parent
 METRICS = ("test_error", "parameters", "connections", "multiply_adds", "depth")
+UNITS = ("%", "count")
+STATUSES = ("verified", "recalled", "derived")
+KINDS = ("paper", "derived")
 
 
 class CardError(ValueError):
@@ -22,9 +25,9 @@ class Result:
     dataset: str
     metric: str                 # one of METRICS
     value: float
-    unit: str                   # "%" or "count"
+    unit: str                   # one of UNITS
     source: str                 # table, figure or section of the paper
-    status: str = "verified"    # or "recalled", "derived"
+    status: str = "verified"    # one of STATUSES
     kind: str = "paper"         # "derived": counted or computed, not printed in the paper
     rounding: float = 0         # half-width within which a count equals the printed figure; 0 is exact
     note: str = ""
@@ -69,29 +72,34 @@ class Card:
 
 def read(path: Path) -> Card:
     """Read and check one card. Unknown keys are an error: a typo must not change a verdict."""
-    with open(path, "rb") as file:
-        raw = tomllib.load(file)
-    allowed = {"card", "title", "authors", "venue", "year", "arxiv", "doi", "architectures", "margin",
-               "result", "table", "deviation", "recipe"}
-    _known(path, "key", raw, allowed)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CardError(f"{path.name}: {error}") from None
+    _keys(path, "key", raw, ("card", "title", "authors", "venue", "year", "architectures"),
+          ("arxiv", "doi", "margin", "result", "table", "deviation", "recipe"))
     if raw.get("card") != path.stem:
         raise CardError(f"{path.name}: card = {raw.get('card')!r}, expected {path.stem!r}")
     architectures = tuple(raw["architectures"])
     results = []
     for row in raw.get("result", []):
-        _known(path, "result key", row, {f.name for f in fields(Result)})
+        optional = {f.name for f in fields(Result) if f.default is not MISSING}
+        _keys(path, "result key", row, [f.name for f in fields(Result) if f.name not in optional], optional)
         result = Result(**row)
         _known(path, "architecture", [result.architecture], architectures)
-        _known(path, "metric", [result.metric], METRICS)
+        for key, known in (("metric", METRICS), ("unit", UNITS), ("status", STATUSES), ("kind", KINDS)):
+            _known(path, key, [getattr(result, key)], known)
         results.append(result)
     tables = []
     for row in raw.get("table", []):
-        _known(path, "table key", row, {f.name for f in fields(Table)})
+        _keys(path, "table key", row, [f.name for f in fields(Table)])
         _known(path, "architecture", [row["architecture"]], architectures)
         tables.append(Table(row["architecture"], row["source"], tuple(row["rows"])))
     for row in raw.get("deviation", []):
-        _known(path, "deviation key", row, {"text", "architectures"})
+        _keys(path, "deviation key", row, ("text",), ("architectures",))
         _known(path, "architecture", row.get("architectures", []), architectures)
+    for recipe in raw.get("recipe", {}).values():
+        _known(path, "architecture", recipe.get("for", {}), architectures)
     found = Card(
         name=raw["card"], title=raw["title"], authors=raw["authors"], venue=raw["venue"], year=raw["year"],
         arxiv=raw.get("arxiv", ""), doi=raw.get("doi", ""), architectures=architectures,
@@ -101,6 +109,13 @@ def read(path: Path) -> Card:
         for architecture in architectures:
             found.recipe(architecture, name)
     return found
+
+
+def _keys(path: Path, what: str, table: dict, needed, optional=()) -> None:
+    _known(path, what, table, (*needed, *optional))
+    for name in needed:
+        if name not in table:
+            raise CardError(f"{path.name}: {what} {name!r} is missing")
 
 
 def _known(path: Path, what: str, names, allowed) -> None:

@@ -5,27 +5,43 @@ import json
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-# Every key a recipe may have, and for tables every key below it. A typo must not train.
-KEYS = {
-    "optimizer": {"name", "momentum", "weight_decay", "mu", "hessian_samples"},
-    "batch": None,                  # images a step
-    "loss": {"name", "j"},
-    "schedule": {"kind", "rate", "at", "factor", "stop", "unit", "rates", "warmup"},
-    "augment": None,                # list of names, in order
-    "preprocess": None,
-    "validation": None,             # images held out of the training set: a count, a fraction below 1, or 0
-    "gaps": None,                   # what the paper leaves open and what was chosen
+# Every key a recipe may have. A typo must not train, and neither must a value that nobody reads.
+KEYS = (
+    "optimizer", "batch", "loss", "schedule", "augment", "preprocess",
+    "validation",                   # images held out of the training set: a count, a fraction below 1, or 0
+    "gaps",                         # what the paper leaves open and what was chosen
+)
+# The tables: the key that names their kind, and for each kind the keys that it needs and those it may have.
+TABLES = {
+    "optimizer": ("name", {"sgd": ((), ("momentum", "weight_decay")), "sdlm": (("mu", "hessian_samples"), ())}),
+    "loss": ("name", {"cross_entropy": ((), ()), "map": (("j",), ())}),
+    "schedule": ("kind", {"step": (("rate", "stop"), ("at", "factor", "unit", "warmup")),
+                          "epochs": (("rates",), ("warmup",))}),
 }
-WARMUP = {"rate", "until_train_error"}
-REQUIRED = ("optimizer", "batch", "loss", "schedule", "augment", "preprocess", "validation")
 CHOICES = {
-    "optimizer": ("sgd", "sdlm"),
-    "loss": ("cross_entropy", "map"),
-    "schedule": ("step", "epochs"),
     "augment": ("pad4_crop32", "flip"),
     "preprocess": ("per_pixel_mean", "mean_std", "lenet"),
+    "schedule.unit": ("iterations", "epochs"),
 }
-KIND = {"optimizer": "name", "loss": "name", "schedule": "kind"}     # the key that says what sort of table it is
+NUMBERS = {
+    # key                       type    from  below
+    "batch":                    (int,   1),                 # images a step
+    "validation":               (float, 0),
+    "optimizer.momentum":       (float, 0, 1),
+    "optimizer.weight_decay":   (float, 0),
+    "optimizer.mu":             (float, 0),
+    "optimizer.hessian_samples": (int,  1),
+    "loss.j":                   (float, 0),
+    "schedule.rate":            (float, 0),
+    "schedule.rates":           (float, 0),                 # every one of them
+    "schedule.at":              (int,   0),
+    "schedule.factor":          (float, 0),
+    "schedule.stop":            (int,   1),
+    "schedule.warmup.rate":     (float, 0),
+    "schedule.warmup.until_train_error": (float, 0),
+}
+LISTS = ("augment", "schedule.at", "schedule.rates")
+WARMUP = ("rate", "until_train_error")
 NOT_TRAINING = ("gaps",)            # words about a recipe, not the recipe: left out of its hash and comparison
 
 
@@ -56,7 +72,8 @@ def resolve(card: str, recipes: dict, architectures, architecture: str, name: st
     if name not in recipes:
         raise RecipeError(f"{card} has no recipe {name!r}{_near(name, recipes)}; it has {', '.join(recipes)}")
     values, why = _inherit(where, recipes, architecture, name)
-    for key, value in overrides.items():
+    # a change of kind first: it takes the other values of its table with it
+    for key, value in sorted(overrides.items(), key=lambda item: not item[0].endswith((".name", ".kind"))):
         _set(where, values, key, value)
     _spell_out(values)
     check(where, values)
@@ -92,10 +109,15 @@ def _set(where: str, values: dict, dotted: str, value) -> None:
     if not inner:
         values[key] = value
         return
-    if not KEYS[key] or inner not in KEYS[key]:
-        raise RecipeError(f"{where}: unknown key {dotted!r}{_near(inner, KEYS[key] or ())}")
+    naming, kinds = TABLES.get(key, ("", {}))
+    known = {naming, *(name for groups in kinds.values() for group in groups for name in group)} if kinds else ()
+    if inner not in known:
+        raise RecipeError(f"{where}: unknown key {dotted!r}{_near(inner, known)}")
     table = values.get(key)
-    values[key] = {**(table if isinstance(table, dict) else {"name": table}), inner: value}
+    table = table if isinstance(table, dict) else {naming: table}
+    if inner == naming and table.get(naming) != value:
+        table = {}                 # half an optimizer from each is nobody's recipe
+    values[key] = {**table, inner: value}
 
 
 def _spell_out(values: dict) -> None:
@@ -106,48 +128,66 @@ def _spell_out(values: dict) -> None:
 
 
 def check(where: str, values: dict) -> None:
-    """Every key known, every choice one that the suite has, every number in its range."""
-    for key in REQUIRED:
-        if key not in values:
+    """Every key known and read by somebody, every choice one that the suite has, every number in its range."""
+    for key in KEYS:
+        if key not in values and key not in NOT_TRAINING:
             raise RecipeError(f"{where}: {key!r} is missing")
-    for key, kind in KIND.items():
-        table = values[key]
-        if not isinstance(table, dict):
-            raise RecipeError(f"{where}: {key} must be a table, not {table!r}")
-        for inner in table:
-            if inner not in KEYS[key]:
-                raise RecipeError(f"{where}: unknown key '{key}.{inner}'{_near(inner, KEYS[key])}")
-        _choice(where, key, table.get(kind))
-    for name in values["augment"]:
-        _choice(where, "augment", name)
-    _choice(where, "preprocess", values["preprocess"])
-    _number(where, "batch", values["batch"], int, low=1)
-    _number(where, "validation", values["validation"], (int, float), low=0)
-    schedule = values["schedule"]
-    if schedule["kind"] == "epochs":
-        if not schedule.get("rates"):
-            raise RecipeError(f"{where}: schedule.rates needs one rate an epoch")
-        for rate in schedule["rates"]:
-            _number(where, "schedule.rates", rate, (int, float), low=0)
-    else:
-        _number(where, "schedule.rate", schedule.get("rate"), (int, float), low=0)
-        _number(where, "schedule.stop", schedule.get("stop"), int, low=1)
-        if schedule.get("unit", "iterations") not in ("iterations", "epochs"):
-            raise RecipeError(f"{where}: schedule.unit is 'iterations' or 'epochs', not {schedule['unit']!r}")
-    for inner in schedule.get("warmup", {}):
-        if inner not in WARMUP:
-            raise RecipeError(f"{where}: unknown key 'schedule.warmup.{inner}'{_near(inner, WARMUP)}")
+    for key, (naming, kinds) in TABLES.items():
+        _table(where, key, values[key])
+        kind = values[key].get(naming)
+        _choice(where, key, kind, kinds)
+        needed, more = kinds[kind]
+        _keys(where, f"{key}.", values[key], needed, (naming, *more), f" of the {key} {kind!r}")
+    if "warmup" in values["schedule"]:
+        _table(where, "schedule.warmup", values["schedule"]["warmup"])
+        _keys(where, "schedule.warmup.", values["schedule"]["warmup"], WARMUP, (), "")
+    for key, value in _dotted(values):
+        if key in LISTS and not isinstance(value, (list, tuple)):
+            raise RecipeError(f"{where}: {key} must be a list, not {value!r}")
+        for item in value if key in LISTS else [value]:
+            if key in CHOICES:
+                _choice(where, key, item, CHOICES[key])
+            if key in NUMBERS:
+                _number(where, key, item, *NUMBERS[key])
+    if values["schedule"].get("rates") == []:
+        raise RecipeError(f"{where}: schedule.rates needs one rate an epoch")
 
 
-def _choice(where: str, key: str, value) -> None:
-    if value not in CHOICES[key]:
-        raise RecipeError(f"{where}: {key} {value!r} is not known{_near(str(value), CHOICES[key])}; "
-                          f"there are {', '.join(CHOICES[key])}")
+def _dotted(values: dict, prefix: str = ""):
+    """(dotted key, value) of everything that is no table."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
-def _number(where: str, key: str, value, kinds, low) -> None:
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value < float("inf"):
-        raise RecipeError(f"{where}: {key} must be a number of at least {low}, not {value!r}")
+def _table(where: str, key: str, value) -> None:
+    if not isinstance(value, dict):
+        raise RecipeError(f"{where}: {key} must be a table, not {value!r}")
+
+
+def _keys(where: str, prefix: str, table: dict, needed, more, of: str) -> None:
+    for inner in table:
+        if inner not in (*needed, *more):
+            hint = _near(inner, (*needed, *more)) or f"; there are {', '.join((*needed, *more))}"
+            raise RecipeError(f"{where}: unknown key {prefix + inner!r}{of}{hint}")
+    for inner in needed:
+        if inner not in table:
+            raise RecipeError(f"{where}: {prefix + inner!r}{of} is missing")
+
+
+def _choice(where: str, key: str, value, known) -> None:
+    if not isinstance(value, str) or value not in known:
+        raise RecipeError(f"{where}: {key} {value!r} is not known{_near(str(value), known)}; "
+                          f"there are {', '.join(known)}")
+
+
+def _number(where: str, key: str, value, kind, low, high=float("inf")) -> None:
+    kinds = int if kind is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value < high:
+        raise RecipeError(f"{where}: {key} must be {'an integer' if kind is int else 'a number'} of at least {low}"
+                          + (f" and below {high}" if high < float("inf") else "") + f", not {value!r}")
 
 
 def differences(paper: dict, here: dict) -> list[dict]:
@@ -161,8 +201,8 @@ def differences(paper: dict, here: dict) -> list[dict]:
         one, other = paper.get(key), here.get(key)
         if key in NOT_TRAINING or one == other:
             continue
-        kind = KIND.get(key)
-        if kind and isinstance(one, dict) and isinstance(other, dict) and one.get(kind) == other.get(kind):
+        naming = TABLES.get(key, (None,))[0]
+        if naming and isinstance(one, dict) and isinstance(other, dict) and one.get(naming) == other.get(naming):
             found += [{"key": f"{key}.{inner}", "paper": one.get(inner), "here": other.get(inner)}
                       for inner in sorted(one.keys() | other.keys()) if one.get(inner) != other.get(inner)]
         else:

@@ -44,6 +44,8 @@ def train(architecture: str, dataset: str, recipe: str = "short", seed: int = 0,
     Raises ArchitectureError, CardError, RecipeError or DataError before anything is written.
     """
     import keras
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(f"training runs on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}; unset it")
     network = find(architecture)
     card = card_of(architecture)
     resolved = card.recipe(architecture, recipe, overrides)
@@ -123,7 +125,7 @@ def _train_and_test(model, loaded, recipe, training, validation, seed, run, entr
         step = 0
         for epoch in range(1, schedule.epochs + 1):
             begun = time.monotonic()
-            seen_before, seen = step, 0
+            seen = 0
             engine.reset()
             engine.before_pass(inputs, targets, datasets.random(seed, epoch, "curvature"))
             for batch_images, batch_labels in epoch_batches(inputs, targets, recipe, seed, epoch, engine.steps_a_call):
@@ -154,6 +156,7 @@ def _train_and_test(model, loaded, recipe, training, validation, seed, run, entr
             _write_json(run / "history.json", entry["history"])
             progress.epoch(row)
 
+    _has_learnt(entry["history"][-1]["train_loss"], len(loaded.classes))
     deployed = export.deployable(model, preprocessing, loaded.shape, loaded.enlarge, loaded.classes)
     export.save(deployed, run / "model.keras")
     return test(engine, model, loaded, preprocessing, seed, entry)
@@ -164,18 +167,15 @@ def test(engine, model, loaded, preprocessing, seed: int, entry: dict) -> dict:
     images, labels = loaded.open_test()
     inputs = preprocessing.apply(datasets.fit_to(images, model.input_shape[1:3], loaded.enlarge))
     logits, losses = engine.evaluate(inputs, labels)
-    last = entry["history"][-1] if entry["history"] else {}
+    last = entry["history"][-1]
     result = {
         "test_error": error_percent(logits, labels), "test_loss": float(losses.mean()), "test_images": len(labels),
-        "train_error": last.get("train_error"), "validation_error": last.get("validation_error"),
+        "train_error": last["train_error"], "validation_error": last["validation_error"],
         "parameters": entry["model"]["parameters"], "multiply_adds": entry["model"]["multiply_adds"],
         "connections": entry["model"]["connections"]}
     if logits.shape[1] > 5:
         best = np.argpartition(-logits, 5, axis=1)[:, :5]
         result["test_top5_error"] = 100.0 * float((best != labels[:, None]).all(axis=1).mean())
-    chance = math.log(logits.shape[1])
-    if last and abs(last["train_loss"] - chance) < FLAT * chance:
-        raise TrainingStopped("stuck", f"the training loss ended at {last['train_loss']:.3f}, chance is {chance:.3f}")
     shown = evidence.samples(engine, images, inputs, labels, logits, datasets.random(seed, 0, "samples"))
     return {
         "result": _rounded(result), "predictions": evidence.predictions(logits, labels), "samples": shown,
@@ -208,6 +208,12 @@ def error_percent(logits: np.ndarray, labels: np.ndarray) -> float:
 def _still_sound(loss: float, step: int) -> None:
     if not math.isfinite(loss):
         raise TrainingStopped("diverged", f"the loss is {loss} at step {step}")
+
+
+def _has_learnt(loss: float, classes: int) -> None:
+    if abs(loss - math.log(classes)) < FLAT * math.log(classes):
+        raise TrainingStopped("stuck", f"the training loss ended at {loss:.3f}, that of guessing: ln {classes} = "
+                                       f"{math.log(classes):.3f}")
 
 
 def _rounded(row: dict) -> dict:

@@ -1,0 +1,140 @@
+"""The layers that Keras has none of: LeNet-5's, the zero-padded shortcut, scores with names, LeCun's initial weights."""
+import keras
+import numpy as np
+import passes
+import pytest
+from passes import numbers
+
+from cnn_repro import layers as L
+from cnn_repro.architectures.lenet import C3
+from cnn_repro.layers import reference
+from cnn_repro.repro.check import error_of
+
+CENTRES = [[1, -1, 1, -1], [-1, 1, -1, 1], [1, 1, -1, -1]]
+OWN = [
+    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0, 1), (1, 2), (0, 1, 2)], kernel_size=2)),
+    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0,), (2,)], kernel_size=3, activation=L.scaled_tanh,
+                                       kernel_initializer=L.FanIn(2.4))),
+    ("Subsampling2D", (2, 6, 4, 3), dict()),
+    ("Subsampling2D", (2, 6, 9, 2), dict(pool_size=3, activation="tanh", coefficient_initializer=L.FanIn(2.4, inputs=9))),
+    ("RadialBasis", (2, 4), dict(centres=CENTRES)),
+    ("PadChannels", (2, 3, 3, 2), dict(channels=5)),
+    ("PadChannels", (2, 3, 3, 2), dict(channels=3, axis=1)),
+    ("ClassScores", (2, 3), dict(class_names=["cat", "dog", 3])),
+]
+
+
+@pytest.mark.parametrize("name, shape, arguments", OWN, ids=[passes.called(name, rest) for name, _, rest in OWN])
+def test_config_and_shape(name, shape, arguments):
+    keras.utils.set_random_seed(0)
+    layer = getattr(L, name)(name="layer", **arguments)
+    y = layer(numbers(*shape, dtype="float32"))
+    assert layer.compute_output_shape(shape) == y.shape
+    assert layer.compute_output_shape((None, *shape[1:])) == (None, *y.shape[1:])
+    assert layer(keras.Input(shape[1:])).shape == (None, *y.shape[1:])
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(again) is type(layer) and again.get_config() == layer.get_config()
+    if not again.built:
+        again.build(shape)
+    again.set_weights(layer.get_weights())
+    assert error_of(again(numbers(*shape, dtype="float32")), y) == 0
+
+
+@pytest.mark.parametrize("name, shape, arguments, message", [
+    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0, 1), (1, 3)], kernel_size=2), r"table\[1\] = \[1, 3\].* 0 to 2"),
+    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0, 0)], kernel_size=2), r"table\[0\] = \[0, 0\] must list distinct"),
+    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0,), ()], kernel_size=2), r"table\[1\] = \[\] must list"),
+    ("TableConv2D", (2, 6, 5, 3), dict(table=[(-1,)], kernel_size=2), r"table\[0\] = \[-1\] must list"),
+    ("Subsampling2D", (2, 6, 5, 3), dict(pool_size=2), "Axis 2 of the input has size 5, which pool_size=2 does not"),
+    ("Subsampling2D", (2, 7, 6, 3), dict(pool_size=3), "Axis 1 of the input has size 7, which pool_size=3 does not"),
+    ("RadialBasis", (2, 5), dict(centres=CENTRES), "last axis of the input has size 5, the centres have 4"),
+    ("PadChannels", (2, 3, 3, 6), dict(channels=5), "Axis -1 of the input has size 6, more than channels=5"),
+])
+def test_shape_errors_say_what_is_wrong(name, shape, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(L, name)(**arguments)(np.zeros(shape, "float32"))
+
+
+# ------------------------------------------------------------------------------------------------- LeNet-5
+
+def test_c3_has_the_papers_parameters_and_is_a_masked_convolution():
+    """1,516 parameters: 25·(6·3 + 9·4 + 1·6) + 16 (LeCun et al. 1998, section II.B)."""
+    layer = L.TableConv2D(C3, 5, dtype="float64")
+    layer.build((None, 14, 14, 6))
+    assert layer.count_params() == 1516 and layer.kernel.shape == (5, 5, 60)
+    assert layer.connections * 10 * 10 == 151600
+    layer.set_weights([numbers(5, 5, 60), numbers(16, seed=1)])
+    dense = keras.layers.Conv2D(16, 5, dtype="float64")
+    dense.build((None, 14, 14, 6))
+    mask = np.array([[c in row for row in C3] for c in range(6)])
+    kernel = np.zeros((5, 5, 6, 16))
+    pairs = [(c, k) for k, row in enumerate(C3) for c in sorted(row)]
+    for index, (c, k) in enumerate(pairs):
+        kernel[:, :, c, k] = layer.get_weights()[0][:, :, index]
+    assert ((kernel != 0).all((0, 1)) == mask).all() and mask.sum() == 60
+    dense.set_weights([kernel, layer.get_weights()[1]])
+    found, expected = (passes.of(one, numbers(2, 14, 14, 6, seed=2)) for one in (layer, dense))
+    assert error_of(found[0], expected[0]) < 1e-12
+    for name in ("input", "bias"):
+        assert error_of(found[1][name], expected[1][name]) < 1e-12
+    listed = np.stack([expected[1]["kernel"][:, :, c, k] for c, k in pairs], -1)
+    assert error_of(found[1]["kernel"], listed) < 1e-12
+
+
+def test_a_table_layers_kernels_start_with_the_fan_in_of_their_map():
+    keras.utils.set_random_seed(0)
+    layer = L.TableConv2D([(0,), (0, 1, 2, 3)], 5, kernel_initializer=L.FanIn(2.4))
+    layer.build((None, 9, 9, 4))
+    kernel = np.abs(layer.get_weights()[0])
+    for part, inputs in ((kernel[..., :1], 25), (kernel[..., 1:], 100)):
+        assert 0.85 * 2.4 / inputs < part.max() <= 2.4 / inputs
+
+
+@pytest.mark.parametrize("initializer, reach", [
+    (L.FanIn(2.4), 2.4 / 100), (L.FanIn(2.4, power=0.5), 2.4 / 10), (L.FanIn(2.4, inputs=4), 2.4 / 4)])
+def test_fan_in_is_uniform_within_its_bound(initializer, reach):
+    keras.utils.set_random_seed(0)
+    drawn = np.asarray(initializer((5, 5, 4, 60)))
+    assert np.abs(drawn).max() <= reach and np.abs(drawn.mean()) < reach / 20
+    assert drawn.std() == pytest.approx(reach / np.sqrt(3), rel=0.05)
+    again = keras.initializers.get(keras.saving.serialize_keras_object(initializer))
+    assert type(again) is L.FanIn and again.get_config() == initializer.get_config()
+
+
+def test_subsampling_starts_as_the_average():
+    x = numbers(2, 6, 4, 3, dtype="float32")
+    layer = L.Subsampling2D(2)
+    assert error_of(layer(x), reference.average_pool(x, (2, 2), (2, 2))) < 1e-6
+    assert layer.count_params() == 2 * 3
+
+
+def test_radial_units_answer_best_at_their_own_centre():
+    layer = L.RadialBasis(CENTRES)
+    z = layer(np.array(CENTRES, "float32")).numpy()
+    assert (z.argmax(1) == [0, 1, 2]).all() and (np.diag(z) == 0).all() and z[0, 1] == -16
+    assert layer.count_params() == 0
+
+
+def test_map_loss_is_the_papers_equation():
+    """E = y_D + log(e^−j + Σ e^−y) for penalties y = −z."""
+    labels, z = np.array([2, 0]), -np.abs(numbers(2, 4))
+    expected = -z[[0, 1], labels] + np.log(np.exp(-3.0) + np.exp(z).sum(1))
+    np.testing.assert_allclose(L.map_loss(labels, z, 3.0), expected, rtol=1e-12)
+
+
+def test_scaled_tanh_keeps_one():
+    assert L.scaled_tanh(np.array([1.0, -1.0, 0.0])).numpy() == pytest.approx([1, -1, 0], abs=1e-4)
+
+
+def test_padding_to_the_same_width_is_the_identity():
+    x = numbers(2, 3, 3, 2, dtype="float32")
+    assert (L.PadChannels(2)(x).numpy() == x).all()
+    wide = L.PadChannels(5)(x).numpy()
+    assert (wide[..., :2] == x).all() and not wide[..., 2:].any()
+
+
+def test_class_scores_are_a_softmax_that_knows_its_classes():
+    layer = L.ClassScores(["cat", "dog", 3])
+    assert layer.class_names == ["cat", "dog", "3"]
+    z = numbers(2, 3, dtype="float32")
+    assert error_of(layer(z), keras.layers.Softmax()(z)) == 0
