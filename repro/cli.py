@@ -384,6 +384,11 @@ def start_backend() -> None:
                 import tensorflow as tf
                 tf.get_logger().setLevel("ERROR")
                 tf.zeros(1)                 # the first operation greets as well
+        except ImportError as error:
+            os.dup2(stderr, 2)
+            raise Failure(f"the backend does not start ({one_line(error)}); KERAS_BACKEND is "
+                          f"{os.environ.get('KERAS_BACKEND', 'not set')}, cnn_repro's is tensorflow: "
+                          "unset it, or pip install what is missing") from None
         except BaseException:
             os.dup2(stderr, 2)
             said.seek(0)
