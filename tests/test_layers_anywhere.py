@@ -120,7 +120,7 @@ def test_an_empty_batch_has_gradients_of_zero(name, arguments):
 
 # ------------------------------------------------------------------------------------------- precisions
 
-@pytest.mark.parametrize("policy, threshold", [("mixed_float16", 5e-3), ("mixed_bfloat16", 4e-2), ("float64", 1e-5)])
+@pytest.mark.parametrize("policy, threshold", [("mixed_float16", 2e-2), ("mixed_bfloat16", 1e-1), ("float64", 1e-5)])
 @pytest.mark.parametrize("name, arguments", [
     ("Conv2D", dict(filters=3, kernel_size=3, activation="relu")),
     ("Conv2D", dict(filters=3, kernel_size=3, strides=2, padding="same", activation="tanh")),
@@ -133,13 +133,13 @@ def test_an_empty_batch_has_gradients_of_zero(name, arguments):
     ("Subsampling2D", dict(pool_size=2, activation=L.scaled_tanh)),
     ("TableConv2D", dict(table=[(0, 1), (1, 2, 3)], kernel_size=3)),
     ("PadChannels", dict(channels=6)),
-], ids=lambda value: value if isinstance(value, str) else "")
+], ids=str)
 def test_other_precisions_are_close_to_float32(name, arguments, policy, threshold):
     plain, other = (getattr(L, name)(dtype=dtype, **arguments) for dtype in ("float32", policy))
     for layer in (plain, other):
         layer.build((None, *IMAGES[1:]))
-    other.set_weights(plain.get_weights())
-    # one of 64 values: exact in every precision, so that a maximum is the same one in all
+        layer.set_weights([0.2 * np.abs(numbers(*w.shape, seed=index)) for index, w in enumerate(layer.weights)])
+    # of 192 values, each exact in every precision, so that a maximum is the same one in all
     x = np.random.default_rng(0).permutation(384).reshape(IMAGES).astype("float32") // 2 / 32 - 3
     call = dict(training=True) if isinstance(plain, L.BatchNormalization) else {}
     expected = passes.of(plain, x, **call)

@@ -24,7 +24,6 @@ from .schedule import Schedule
 from .tensorflow_engine import TensorFlowEngine
 
 CHECK_EVERY = 50            # steps between looks at the loss; looking waits for the device
-FLAT = 0.02                 # a loss this near to ln(classes), relatively, has learnt nothing
 
 
 class TrainingStopped(Exception):
@@ -156,7 +155,8 @@ def _train_and_test(model, loaded, recipe, training, validation, seed, run, entr
             _write_json(run / "history.json", entry["history"])
             progress.epoch(row)
 
-    _has_learnt(entry["history"][-1]["train_loss"], len(loaded.classes))
+    whole = [row for row in entry["history"] if row["step"] % batches == 0] or entry["history"]
+    _has_learnt(whole[-1]["train_error"], targets)
     deployed = export.deployable(model, preprocessing, loaded.shape, loaded.enlarge, loaded.classes)
     export.save(deployed, run / "model.keras")
     return test(engine, model, loaded, preprocessing, seed, entry)
@@ -210,10 +210,13 @@ def _still_sound(loss: float, step: int) -> None:
         raise TrainingStopped("diverged", f"the loss is {loss} at step {step}")
 
 
-def _has_learnt(loss: float, classes: int) -> None:
-    if abs(loss - math.log(classes)) < FLAT * math.log(classes):
-        raise TrainingStopped("stuck", f"the training loss ended at {loss:.3f}, that of guessing: ln {classes} = "
-                                       f"{math.log(classes):.3f}")
+def _has_learnt(error: float, labels: np.ndarray) -> None:
+    """A pass over the training data must beat naming the most frequent class every time, by more than chance."""
+    often = np.bincount(labels).max() / len(labels)
+    deviation = math.sqrt(often * (1 - often) / len(labels))
+    if error > 100 * (1 - often - 3 * deviation):
+        raise TrainingStopped("stuck", f"the training error ended at {error:.1f} %, that of guessing is "
+                                       f"{100 * (1 - often):.1f} %")
 
 
 def _rounded(row: dict) -> dict:
