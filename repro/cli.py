@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import os
+import re
 import sys
 import tempfile
 import tomllib
@@ -28,16 +29,20 @@ class Parser(argparse.ArgumentParser):
     """argparse, with the nearest verb where one is mistyped."""
 
     def error(self, message):
-        words = message.split("'")
-        if "invalid choice" in message and len(words) > 3:
-            near = get_close_matches(words[1], words[3::2], 1)
-            message = f"unknown {words[1]!r}" + (f", did you mean {near[0]!r}?" if near else
-                                                f"; there are {', '.join(words[3::2])}")
+        found = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if found:
+            choices = [choice.strip(" '") for choice in found[2].split(",")]        # quoted or not, as Python likes
+            near = get_close_matches(found[1], choices, 1)
+            message = f"unknown {found[1]!r}" + (f", did you mean {near[0]!r}?" if near else
+                                                f"; there are {', '.join(choices)}")
         self.exit(2, f"{self.prog}: {message}\n")
 
 
 def main(arguments=None) -> int:
     """Run one command; returns the exit code: 0 done, 2 wrong usage, 1 everything else."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):          # a terminal that cannot show × shows ? instead
+            stream.reconfigure(errors="replace")
     options = parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -50,6 +55,9 @@ def main(arguments=None) -> int:
         return 1
     except BrokenPipeError:                 # | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ModuleNotFoundError as error:
+        print(f"repro: the package {error.name} is not installed; run `pip install -r requirements.txt`", file=sys.stderr)
         return 1
     except (Failure, LookupError, ValueError, OSError) as error:
         if os.environ.get("CNN_REPRO_TRACEBACK"):
@@ -218,7 +226,7 @@ def evaluate(options):
 
 
 def predict(options):
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
     model_path, _ = _model_of(options.model)
     for path in options.images:                     # before TensorFlow starts
         if not path.is_file():
@@ -232,7 +240,7 @@ def predict(options):
         try:
             with Image.open(path) as image:
                 pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), "float32")
-        except (UnidentifiedImageError, OSError) as error:
+        except Exception as error:          # Pillow's readers of damaged files raise all sorts
             raise Failure(f"{path}: not an image that Pillow reads ({one_line(error)})") from None
         pixels = pixels.reshape(1, *pixels.shape[:2], channels)
         scores = model.predict(255 - pixels if options.invert else pixels, verbose=0)[0]
@@ -343,7 +351,7 @@ def load_model(path: Path):
     from .. import layers  # noqa: F401  (registers the classes that the file names)
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except Exception as error:              # a damaged file fails in whatever reader meets the damage
         raise Failure(f"{path}: not a model that can be loaded ({one_line(error)[:300]})") from None
 
 
@@ -379,7 +387,8 @@ def start_backend() -> None:
         undo.callback(os.close, stderr)
         os.dup2(said.fileno(), 2)
         try:
-            import keras  # noqa: F401
+            import keras
+            keras.config.set_image_data_format("channels_last")     # the data's, whatever ~/.keras/keras.json says
             if keras.backend.backend() == "tensorflow":
                 import tensorflow as tf
                 tf.get_logger().setLevel("ERROR")

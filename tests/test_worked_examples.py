@@ -70,7 +70,7 @@ def units(size):
 
 
 def test_every_residual_of_the_example_consists_of_the_notes_terms():
-    """One image for each pair δ_uv, w_pq, both 1 and all others 0: where its dX is 1, the sum has the term δ_uv w_pq."""
+    """For each pair δ_uv, w_pq an image with both 1, all others 0: where dX is 1, its sum has the term δ_uv w_pq."""
     kernel = np.moveaxis(units(2), 0, -1)[:, :, None, :]                        # filter k holds the k-th w alone
     delta = np.zeros((4, 4, 2, 2, 4))
     for uv, pq in product(range(4), repeat=2):
@@ -138,7 +138,7 @@ def test_turn_the_kernel_put_zeros_between_pad_and_convolve(stride, rows, column
     # 1. the kernel turned by 180°; 2. stride − 1 zeros between the residuals; 3. zeros around; 4. convolve
     spread = np.zeros(((p - 1) * stride + 1, (q - 1) * stride + 1, 3))
     spread[::stride, ::stride] = delta
-    unused = [rows - size + 1 - spread.shape[0], columns - size + 1 - spread.shape[1]]      # rows no window reached
+    unused = [rows - size + 1 - spread.shape[0], columns - size + 1 - spread.shape[1]]     # no window's
     around = np.pad(spread, [(size - 1, size - 1 + unused[0]), (size - 1, size - 1 + unused[1]), (0, 0)])
     expected = correlate(around, kernel[::-1, ::-1])
     found = input_gradient(delta[None], np.zeros((1, rows, columns, 2)), kernel, window)

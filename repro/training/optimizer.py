@@ -25,8 +25,8 @@ class DiagonalLevenbergMarquardt(keras.optimizers.Optimizer):
     Source: LeCun et al. 1998, section III.B (equation 21) and appendix C.
     """
 
-    def __init__(self, mu: float, hessian_samples: int, name="sdlm", **kwargs):
-        super().__init__(learning_rate=0.0, name=name, **kwargs)
+    def __init__(self, mu: float, hessian_samples: int, learning_rate=0.0, name="sdlm", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.mu, self.hessian_samples = mu, hessian_samples
 
     def build(self, variables):

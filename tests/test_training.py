@@ -1,0 +1,681 @@
+"""Training: real small runs on the digits, and the rules of step, schedule, order and evidence one by one."""
+import base64
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn_repro.architectures import names
+from cnn_repro.repro import data as datasets
+from cnn_repro.repro.data.prepared import Dataset
+from cnn_repro.repro.papers import CardError, RecipeError
+from cnn_repro.repro.record import read_record
+from cnn_repro.repro.training import TrainingStopped, evidence, export, run as running, tensorflow_engine, train
+from cnn_repro.repro.training.optimizer import DiagonalLevenbergMarquardt
+from cnn_repro.repro.training.progress import Progress
+from cnn_repro.repro.training.run import epoch_batches
+from cnn_repro.repro.training.schedule import Schedule
+from cnn_repro.repro.training.tensorflow_engine import TensorFlowEngine
+
+SHORT = {"schedule.stop": 2, "schedule.at": [1]}            # of the smoke recipe's ten passes
+
+
+def smoke(folder, seed=0, network="lenet5_modern", layers="explicit", **overrides):
+    overrides = {key.replace("__", "."): value for key, value in overrides.items()}
+    return train(network, "digits", "smoke", seed, SHORT | overrides, layers, folder, quiet=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prepared(tmp_path_factory):
+    """The digits, prepared in a folder of this module's own."""
+    place = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNN_REPRO_DATA", str(place))
+        yield place
+
+
+@pytest.fixture(scope="module")
+def finished(prepared, tmp_path_factory):
+    """One real run, and how far its history was each time the test set was opened."""
+    folder, opened = tmp_path_factory.mktemp("runs with blanks"), []
+    original = Dataset.open_test
+
+    def spy(self):
+        run, = folder.iterdir()
+        opened.append(len(json.loads((run / "history.json").read_text())))
+        return original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dataset, "open_test", spy)
+        record, run = smoke(folder)
+    return record, run, opened
+
+
+def learning(record) -> list[dict]:
+    """A history without its clock."""
+    return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")}
+            for row in record["history"]]
+
+
+# ------------------------------------------------------------------------------------------- a run's record
+
+def test_a_finished_run_has_every_key_of_the_schema(finished):
+    record, run, _ = finished
+    assert set(record) == {
+        "schema", "kind", "id", "status", "reason", "started", "ended", "wall_seconds", "peak_memory_mib", "command",
+        "commit", "dirty", "version", "versions", "hardware", "backend", "precision", "deterministic", "layers", "paper",
+        "architecture", "seed", "dataset", "recipe", "model", "history", "result", "predictions", "samples", "learned"}
+    assert (record["schema"], record["kind"], record["status"], record["reason"]) == (1, "training", "finished", "")
+    assert (record["paper"], record["architecture"], record["seed"]) == ("lecun1998", "lenet5_modern", 0)
+    assert (record["backend"], record["precision"], record["layers"]) == ("tensorflow", "float32", "explicit")
+    assert re.fullmatch(r"lenet5_modern-digits-smoke-s0-\d{8}T\d{6}-[0-9a-f]{6}", record["id"]) and run.name == record["id"]
+    assert record["started"] <= record["ended"] and record["ended"].endswith("Z")
+    assert record["wall_seconds"] > 0 and record["peak_memory_mib"] > 100
+    assert set(record["dataset"]) == {"name", "version", "sha256", "identity", "splits", "classes"}
+    assert record["dataset"]["splits"] == {"train": 1293, "validation": 144, "test": 360}
+    assert record["dataset"]["classes"] == list("0123456789") and record["dataset"]["identity"].startswith("known")
+    assert set(record["recipe"]) == {"name", "sha256", "why", "resolved", "overrides", "differences"}
+    assert record["recipe"]["overrides"] == SHORT and record["recipe"]["resolved"]["schedule"]["stop"] == 2
+    assert {"key": "batch", "paper": 64, "here": 32} in record["recipe"]["differences"]
+    assert set(record["hardware"]) == {"processor", "cores", "memory_gib", "accelerators", "platform"}
+    assert set(record["model"]) == {"name", "input_shape", "parameters", "non_trainable", "multiply_adds", "connections",
+                                    "layers"}
+    assert record["model"]["parameters"] == 61_706
+    assert {"name", "type", "stage", "output", "kernel", "parameters", "multiply_adds", "connections",
+            "activation_bytes", "receptive_field"} == set(record["model"]["layers"][0])
+    assert set(record["result"]) == {"test_error", "test_loss", "test_top5_error", "test_images", "train_error",
+                                     "validation_error", "parameters", "multiply_adds", "connections"}
+
+
+def test_the_run_directory_holds_four_whole_files(finished):
+    record, run, _ = finished
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "history.json", "model.keras", "record.json"]
+    assert read_record(run / "record.json") == json.loads(json.dumps(record))
+    assert json.loads((run / "history.json").read_text()) == record["history"]
+    config = json.loads((run / "config.json").read_text())
+    assert set(config) == {"architecture", "dataset", "recipe", "seed", "layers", "backend", "precision", "command",
+                           "commit", "dirty"}
+    assert all(config[key] == record[key] for key in config)
+
+
+def test_the_history_has_a_row_an_epoch(finished):
+    record, _, _ = finished
+    steps = -(-1293 // 32)
+    assert [(row["epoch"], row["step"]) for row in record["history"]] == [(1, steps), (2, 2 * steps)]
+    assert [row["rate"] for row in record["history"]] == [0.05, 0.01]
+    for row in record["history"]:
+        assert set(row) == {"epoch", "step", "rate", "train_loss", "train_error", "validation_loss", "validation_error",
+                            "seconds", "images_per_second"}
+        assert 0 <= row["train_error"] <= 100 and 0 <= row["validation_error"] <= 100 and row["images_per_second"] > 0
+    assert record["history"][1]["train_loss"] < record["history"][0]["train_loss"]
+    assert record["result"]["test_error"] < 50             # guessing has 90
+    assert record["result"]["train_error"] == record["history"][-1]["train_error"]
+
+
+def test_predictions_are_of_the_whole_test_set(finished):
+    record, _, opened = finished
+    found = record["predictions"]
+    labels = datasets.load("digits").open_test()[1]
+    assert set(found) == {"labels", "classes", "scores"} and found["labels"] == labels.tolist()
+    assert len(found["classes"]) == len(found["scores"]) == record["result"]["test_images"] == 360
+    assert all(100 <= score <= 1000 for score in found["scores"])          # of the best of ten classes
+    wrong = np.not_equal(found["labels"], found["classes"])
+    assert record["result"]["test_error"] == pytest.approx(100 * wrong.mean(), abs=1e-5)
+    assert record["result"]["test_top5_error"] <= record["result"]["test_error"]
+    assert opened == [2]                                   # once, and after the last epoch
+
+
+def test_samples_are_eight_right_and_eight_wrong_images_with_their_saliency(finished):
+    record, _, _ = finished
+    images, labels = datasets.load("digits").open_test()
+    assert [row["right"] for row in record["samples"]] == 8 * [True] + 8 * [False]
+    indices = [row["index"] for row in record["samples"]]
+    assert indices == sorted(indices[:8]) + sorted(indices[8:]) and len(set(indices)) == 16
+    for row in record["samples"]:
+        assert set(row) == {"index", "label", "right", "top5", "image", "saliency"}
+        assert row["label"] == labels[row["index"]]
+        classes, scores = zip(*row["top5"])
+        assert len(set(classes)) == 5 and list(scores) == sorted(scores, reverse=True) and sum(scores) <= 1.001
+        assert (classes[0] == row["label"]) == row["right"]
+        assert classes[0] == record["predictions"]["classes"][row["index"]]
+        assert abs(1000 * scores[0] - record["predictions"]["scores"][row["index"]]) <= 0.6
+        np.testing.assert_array_equal(pixels(row["image"]), images[row["index"], :, :, 0])
+        saliency = pixels(row["saliency"])
+        assert saliency.shape == (32, 32) and saliency.min() == 0 and saliency.max() == 255
+
+
+def pixels(text: str) -> np.ndarray:
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        assert image.format == "PNG"
+        return np.asarray(image)
+
+
+def test_learned_kernels_and_feature_maps_are_the_models(finished):
+    record, run, _ = finished
+    found = record["learned"]
+    model = keras.models.load_model(run / "model.keras", compile=False)
+    first = model.get_layer("lenet5_modern").get_layer("C1")
+    assert (found["layer"], found["shape"]) == ("C1", [5, 5, 1, 6])
+    np.testing.assert_allclose(found["kernels"], first.kernel.numpy(), atol=6e-5)
+    assert found["feature_maps"]["index"] == record["samples"][0]["index"]
+    assert [pixels(image).shape for image in found["feature_maps"]["images"]] == 6 * [(28, 28)]
+
+
+def test_the_saved_model_classifies_raw_images_in_a_process_that_knows_only_the_layers(finished, tmp_path):
+    record, run, _ = finished
+    np.save(tmp_path / "images.npy", datasets.load("digits").open_test()[0])
+    code = """
+import json, sys
+import cnn_repro.layers, keras, numpy as np
+model = keras.models.load_model(sys.argv[1])
+images = np.load("images.npy")
+assert images.dtype == np.uint8
+scores = model.predict(images, verbose=0)
+enlarged = model.predict(images[:3].repeat(2, 1).repeat(2, 2), verbose=0)          # any size is brought to 8 × 8
+assert not [name for name in sys.modules if name.startswith(("cnn_repro.repro", "cnn_repro.architectures"))]
+print(json.dumps({"names": model.layers[-1].class_names, "classes": scores.argmax(axis=1).tolist(), "input": model.input_shape,
+                  "sums": [float(scores.sum(axis=1).min()), float(scores.sum(axis=1).max())], "shape": enlarged.shape}))
+"""
+    child = subprocess.run([sys.executable, "-c", code, str(run / "model.keras")], cwd=tmp_path, capture_output=True,
+                           text=True, timeout=300)
+    assert child.returncode == 0, child.stderr[-2000:]
+    found = json.loads(child.stdout.splitlines()[-1])
+    assert found["classes"] == record["predictions"]["classes"]
+    assert found["names"] == record["dataset"]["classes"]
+    assert found["input"] == [None, None, None, 1] and found["shape"] == [3, 10]
+    assert found["sums"] == pytest.approx([1, 1], abs=1e-5)
+
+
+# -------------------------------------------------------------------------------- determinism, the test set, twins
+
+def test_the_same_seed_trains_the_same_whatever_the_test_labels(finished, tmp_path, monkeypatch):
+    """Two facts in one run: a training repeats bit for bit, and permuted test labels cannot steer it."""
+    original = Dataset.open_test
+
+    def permuted(self):
+        images, labels = original(self)
+        return images, np.roll(labels, 7)
+
+    monkeypatch.setattr(Dataset, "open_test", permuted)
+    record, first = smoke(tmp_path)[0], finished[0]
+    assert learning(record) == learning(first)
+    assert record["predictions"]["classes"] == first["predictions"]["classes"]
+    assert record["predictions"]["labels"] != first["predictions"]["labels"]
+    assert record["result"]["test_error"] > first["result"]["test_error"]
+    assert record["recipe"]["sha256"] == first["recipe"]["sha256"] and record["id"] != first["id"]
+
+
+def test_another_seed_trains_another_network_on_the_same_split(finished, tmp_path):
+    record, first = smoke(tmp_path, seed=1)[0], finished[0]
+    assert learning(record)[0]["train_loss"] != learning(first)[0]["train_loss"]
+    assert record["seed"] == 1 and "-s1-" in record["id"]
+    assert record["dataset"] == first["dataset"]
+    assert [row["index"] for row in record["samples"]] != [row["index"] for row in first["samples"]]
+
+
+@pytest.mark.parametrize("network, rate", [("lenet5_modern", 0.05), ("lenet5", 0.001)])
+def test_stock_layers_train_to_nearly_the_same_first_epoch(network, rate, tmp_path):
+    ours, stock = (smoke(tmp_path, network=network, layers=layers, schedule__stop=1, schedule__rate=rate)[0]
+                   for layers in ("explicit", "stock"))
+    assert (ours["layers"], stock["layers"]) == ("explicit", "stock")
+    assert ours["history"][0]["train_loss"] == pytest.approx(stock["history"][0]["train_loss"], rel=2e-3)
+    assert abs(ours["history"][0]["train_error"] - stock["history"][0]["train_error"]) < 1
+    assert ours["recipe"]["sha256"] == stock["recipe"]["sha256"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["resnet20_cifar", "plain20_cifar"])
+def test_a_cifar_network_learns_the_digits(network, tmp_path):
+    record, run = train(network, "digits", "smoke", folder=tmp_path, quiet=True)
+    assert record["status"] == "finished" and record["result"]["test_error"] < 60
+    assert record["model"]["input_shape"] == [32, 32, 1] and record["learned"]["shape"] == [3, 3, 1, 16]
+
+
+@pytest.mark.slow
+def test_lenet5_by_the_papers_own_rule_learns_the_digits(tmp_path):
+    """One image a step, rates scaled by the second derivatives, MAP loss: five passes of the paper's twenty."""
+    record, _ = train("lenet5", "digits", "paper", folder=tmp_path, quiet=True,
+                      overrides={"schedule.rates": [5e-4, 5e-4, 2e-4, 2e-4, 2e-4]})
+    assert record["status"] == "finished" and record["history"][-1]["step"] == 5 * 1437
+    assert record["history"][-1]["train_error"] < 20 and record["history"][-1]["validation_error"] is None
+    assert record["recipe"]["differences"] == [
+        {"key": "schedule.rates", "paper": record["recipe"]["differences"][0]["paper"], "here": [5e-4, 5e-4, 2e-4, 2e-4, 2e-4]}]
+
+
+# ---------------------------------------------------------------------------------- runs that end in another way
+
+def test_a_diverging_run_stops_and_keeps_a_record_without_nan(tmp_path):
+    record, run = smoke(tmp_path, schedule__rate=5e4)
+    assert record["status"] == "diverged" and re.fullmatch(r"the loss is (nan|inf) at step \d+", record["reason"])
+    assert int(record["reason"].split()[-1]) <= running.CHECK_EVERY
+    assert record["history"] == [] and record["result"] == {} and "predictions" not in record
+    text = (run / "record.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text and read_record(run / "record.json")["status"] == "diverged"
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "record.json"]      # no model of NaNs
+
+
+@pytest.mark.parametrize("network, rate", [("lenet5_modern", 0), ("lenet5", 1e3)])
+def test_a_run_that_learns_nothing_is_stuck_and_the_test_set_stays_closed(network, rate, tmp_path, monkeypatch):
+    """Without a step, or with F6 saturated for good: a cross-entropy says ln 10 then, a MAP loss anything."""
+    monkeypatch.setattr(Dataset, "open_test", lambda self: pytest.fail("the test set was opened"))
+    record, run = smoke(tmp_path, network=network, schedule__stop=1, schedule__rate=rate)
+    assert record["status"] == "stuck" and record["result"] == {}
+    assert re.fullmatch(r"the training error ended at (8|9)\d\.\d %, that of guessing is 89.9 %", record["reason"])
+    assert len(record["history"]) == 1 and record["history"][0]["train_loss"] > 2
+    assert read_record(run / "record.json")["status"] == "stuck"
+
+
+@pytest.mark.parametrize("error, stuck", [(90, True), (88, True), (86, False), (3, False)])
+def test_stuck_is_no_better_than_guessing_by_more_than_chance(error, stuck):
+    labels = np.arange(1000) % 10
+    if stuck:
+        with pytest.raises(TrainingStopped, match=f"ended at {error}.0 %, that of guessing is 90.0 %"):
+            running._has_learnt(error, labels)
+    else:
+        running._has_learnt(error, labels)
+
+
+def test_a_failure_is_recorded_and_raised(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "/disk/model.keras")
+
+    monkeypatch.setattr(export, "save", full)
+    with pytest.raises(OSError):
+        smoke(tmp_path, schedule__stop=1)
+    run, = tmp_path.iterdir()
+    record = read_record(run / "record.json")
+    assert record["status"] == "failed" and record["reason"].startswith("OSError: [Errno 28] No space left on device")
+    assert len(record["history"]) == 1 and record["ended"]
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_an_interrupted_run_says_so_in_its_record(with_signal, tmp_path):
+    command = [sys.executable, "-m", "cnn_repro.repro", "train", "lenet5_modern", "--dataset", "digits", "--recipe", "smoke",
+               "--set", "schedule.stop=100000", "--runs", str(tmp_path)]
+    child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = next((line for line in child.stdout if line.startswith("epoch   1/")), None)
+        assert line is not None, child.stderr.read()
+        child.send_signal(with_signal)
+        _, stderr = child.communicate(timeout=120)
+    finally:
+        child.kill()
+    assert (child.returncode, stderr) == (1, "repro: interrupted\n")
+    run, = tmp_path.iterdir()
+    record = read_record(run / "record.json")
+    assert record["status"] == "interrupted" and record["reason"] and record["ended"]
+    assert len(record["history"]) >= 1 and record["result"] == {}
+    assert json.loads((run / "history.json").read_text()) == record["history"]
+    assert not (run / "model.keras").exists()
+
+
+def test_while_it_runs_the_record_says_running(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(running, "build", lambda *_, **__: seen.append(
+        read_record(next(tmp_path.iterdir()) / "record.json")) or (_ for _ in ()).throw(ValueError("enough")))
+    with pytest.raises(ValueError, match="enough"):
+        smoke(tmp_path)
+    assert seen[0]["status"] == "running" and seen[0]["model"] is None and seen[0]["ended"] is None
+
+
+def test_sigterm_is_handed_back_after_the_run(finished):
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("arguments, error, message", [
+    (dict(architecture="lenet6"), ValueError, "no architecture 'lenet6', did you mean 'lenet5'"),
+    (dict(dataset="digit"), datasets.DataError, "no data set 'digit'.*did you mean 'digits'"),
+    (dict(recipe="smok"), RecipeError, "no recipe 'smok', did you mean 'smoke'"),
+    (dict(overrides={"bach": 1}), RecipeError, "unknown key 'bach', did you mean 'batch'"),
+    (dict(overrides={"batch": 5000}), datasets.DataError, "a batch of 5000 is more than the 1293 training images of digits"),
+    (dict(overrides={"validation": 1437}), datasets.DataError, "validation is 1437, expected a count below 1437"),
+])
+def test_a_wrong_request_leaves_nothing_behind(arguments, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        train(**{"architecture": "lenet5_modern", "dataset": "digits", "recipe": "smoke", "folder": tmp_path} | arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_network_has_a_card_to_train_by():
+    from cnn_repro.repro.papers import card_of
+    assert all(card_of(name).recipe(name, recipe) for name in names() for recipe in ("paper", "short", "smoke"))
+    with pytest.raises(CardError):
+        card_of("nothing")
+
+
+# ------------------------------------------------------------------------------------------------- the step
+
+def linear(seed=0) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((2, 2, 1))
+    return keras.Model(inputs, keras.layers.Dense(3, name="out")(keras.layers.Flatten()(inputs)))
+
+
+def engine(model, optimizer, batch=4, loss=None) -> TensorFlowEngine:
+    return TensorFlowEngine(model, {"optimizer": optimizer, "batch": batch, "loss": loss or {"name": "cross_entropy"}})
+
+
+def softmax_gradients(w, b, x, labels):
+    """Of the mean cross-entropy of softmax(x w + b), in float64."""
+    x = x.reshape(len(x), -1).astype("float64")
+    logits = x @ w + b
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    difference = (p - np.eye(3)[labels]) / len(x)
+    return x.T @ difference, difference.sum(axis=0)
+
+
+def some(n, *shape, seed=0, classes=3):
+    random = np.random.default_rng(seed)
+    return random.normal(size=(n, *shape)).astype("float32"), random.integers(0, classes, n)
+
+
+@pytest.mark.parametrize("momentum, decay", [(0.0, 0.0), (0.9, 0.0), (0.9, 0.01), (0.0, 0.1)])
+def test_three_steps_with_changing_rates_by_hand(momentum, decay):
+    """v ← m v − η (g + λ w), w ← w + v: a new rate does not touch the velocity gathered before; λ covers the bias."""
+    model = linear()
+    w, b = (value.astype("float64") for value in model.get_weights())
+    b += 0.5                                            # a bias of zero would not decay
+    model.layers[-1].bias.assign(b)
+    velocity = [np.zeros_like(w), np.zeros_like(b)]
+    images, labels = some(12, 2, 2, 1)
+    rates = [0.1, 0.1, 0.01]
+    trained = engine(model, {"name": "sgd", "momentum": momentum, "weight_decay": decay})
+    trained.train(images.reshape(3, 4, 2, 2, 1), labels.reshape(3, 4), rates)
+    for step, rate in enumerate(rates):
+        part = slice(4 * step, 4 * step + 4)
+        gradients = softmax_gradients(w, b, images[part], labels[part])
+        velocity = [momentum * v - rate * (g + decay * value) for v, g, value in zip(velocity, gradients, (w, b))]
+        w, b = w + velocity[0], b + velocity[1]
+    np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.get_weights()[1], b, rtol=1e-5, atol=1e-6)
+    assert int(trained.optimizer.iterations) == 3
+
+
+def test_weight_decay_covers_every_trainable_variable_and_no_statistics():
+    """With no gradient at all (the network does not depend on its input), one step multiplies weights by 1 − ηλ."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 1))
+    x = keras.layers.Conv2D(2, 3, name="conv")(inputs)
+    x = keras.layers.BatchNormalization(name="bn")(x)
+    x = keras.layers.Dense(1, name="out")(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, x)                      # one class: the loss is 0 whatever the weights are
+    for variable in model.variables:
+        if "seed" not in variable.path:
+            variable.assign(np.random.default_rng(1).uniform(0.5, 1, variable.shape))
+    before = {variable.path: variable.numpy() for variable in model.variables}
+    images, _ = some(4, 4, 4, 1)
+    engine(model, {"name": "sgd", "momentum": 0.9, "weight_decay": 0.1}).train(images[None], np.zeros((1, 4)), [0.5])
+    assert len(model.trainable_variables) == 6
+    for variable in model.trainable_variables:
+        np.testing.assert_allclose(variable.numpy(), (1 - 0.05) * before[variable.path], rtol=1e-6, err_msg=variable.path)
+    for variable in model.non_trainable_variables:      # moved towards the batch's, not decayed
+        assert not np.allclose(variable.numpy(), 0.95 * before[variable.path])
+
+
+def test_levenberg_marquardt_divides_each_step_by_its_curvature():
+    """w ← w − η/(μ + h) g, for each weight its own h."""
+    model = linear()
+    w, b = (value.astype("float64") for value in model.get_weights())
+    trained = engine(model, {"name": "sdlm", "mu": 0.02, "hessian_samples": 5})
+    assert isinstance(trained.optimizer, DiagonalLevenbergMarquardt)
+    h = [np.random.default_rng(2).uniform(0, 1, value.shape) for value in (w, b)]
+    trained.optimizer.set_curvature(h)
+    images, labels = some(8, 2, 2, 1)
+    trained.train(images.reshape(2, 4, 2, 2, 1), labels.reshape(2, 4), [0.01, 0.002])
+    for part, rate in ((slice(0, 4), 0.01), (slice(4, 8), 0.002)):
+        g = softmax_gradients(w, b, images[part], labels[part])
+        w, b = w - rate / (0.02 + h[0]) * g[0], b - rate / (0.02 + h[1]) * g[1]
+    np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.get_weights()[1], b, rtol=1e-5, atol=1e-6)
+
+
+def test_levenberg_marquardt_starts_without_curvature_and_wants_one_a_variable():
+    model = linear()
+    optimizer = engine(model, {"name": "sdlm", "mu": 0.02, "hessian_samples": 5}).optimizer
+    assert all(not np.any(h.numpy()) for h in optimizer.curvature)
+    assert [tuple(h.shape) for h in optimizer.curvature] == [(4, 3), (3,)]
+    with pytest.raises(ValueError):
+        optimizer.set_curvature([np.zeros((4, 3))])
+    again = DiagonalLevenbergMarquardt.from_config(optimizer.get_config())
+    assert (again.mu, again.hessian_samples) == (0.02, 5)
+
+
+def test_several_steps_a_call_are_the_same_steps(monkeypatch):
+    images, labels = some(300, 2, 2, 1)
+    weights, steps = [], []
+    for together in (1, 256):
+        monkeypatch.setattr(tensorflow_engine, "IMAGES_A_CALL", together)
+        model = linear()
+        trained = engine(model, {"name": "sgd", "momentum": 0.9}, batch=1)
+        assert trained.steps_a_call == together
+        calls = 0
+        for x, y in epoch_batches(images, labels, {"batch": 1, "augment": []}, 0, 1, trained.steps_a_call):
+            trained.train(x, y, np.full(len(x), 0.01))
+            calls += 1
+        weights.append(model.get_weights())
+        steps.append((calls, int(trained.optimizer.iterations), trained.running()))
+    for one, other in zip(*weights):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert steps[0][:2] == (300, 300) and steps[1][:2] == (2, 300)
+    assert steps[0][2] == pytest.approx(steps[1][2], rel=1e-5)
+
+
+def test_running_is_the_mean_since_the_last_reset():
+    model = linear()
+    images, labels = some(6, 2, 2, 1)
+    trained = engine(model, {"name": "sgd"})
+    logits, losses = trained.evaluate(images, labels)
+    trained.train(images[None], labels[None], [0.0])
+    loss, error = trained.running()
+    assert loss == pytest.approx(losses.mean(), rel=1e-6)
+    assert error == pytest.approx(100 * (logits.argmax(axis=1) != labels).mean())
+    trained.reset()
+    assert trained.running() == (0.0, 0.0)
+    trained.train(images[None, :2], labels[None, :2], [0.0])
+    trained.train(images[None, 2:3], labels[None, 2:3], [0.0])          # a mean over images, not over batches
+    assert trained.running()[0] == pytest.approx(losses[:3].mean(), rel=1e-6)
+
+
+def test_evaluation_is_whole_in_any_batches_and_uses_moving_averages(monkeypatch):
+    inputs = keras.Input((2, 2, 1))
+    x = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    images, labels = some(11, 2, 2, 1)
+    expected = model(images, training=False).numpy()
+    monkeypatch.setattr(tensorflow_engine, "EVALUATION_BATCH", 4)
+    logits, losses = engine(model, {"name": "sgd"}).evaluate(images, labels)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+    shifted = np.exp(expected - expected.max(axis=1, keepdims=True))
+    by_hand = -np.log(shifted[np.arange(11), labels] / shifted.sum(axis=1))
+    np.testing.assert_allclose(losses, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_input_gradients_are_those_of_the_chosen_logit():
+    model = linear()
+    images, classes = some(5, 2, 2, 1)
+    found = engine(model, {"name": "sgd"}).input_gradients(images, classes)
+    expected = model.get_weights()[0].T[classes].reshape(5, 2, 2, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+# ------------------------------------------------------------------------------------- schedules and epochs
+
+def rates(resolved, steps_per_epoch, at):
+    schedule = Schedule(resolved, steps_per_epoch)
+    return [schedule.rate(step) for step in at], schedule.steps, schedule.epochs
+
+
+@pytest.mark.parametrize("resolved, steps_per_epoch, at, expected, steps, epochs", [
+    ({"kind": "step", "rate": 0.1, "at": [32000, 48000], "factor": 0.1, "stop": 64000}, 391,
+     [0, 31999, 32000, 47999, 48000, 63999], [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], 64000, 164),
+    ({"kind": "step", "rate": 1.0, "at": [2, 4], "factor": 0.5, "stop": 5, "unit": "epochs"}, 10,
+     [0, 19, 20, 39, 40, 49], [1, 1, 0.5, 0.5, 0.25, 0.25], 50, 5),
+    ({"kind": "step", "rate": 0.3, "stop": 7}, 3, [0, 6], [0.3, 0.3], 7, 3),
+    ({"kind": "step", "rate": 0.3, "stop": 6, "at": [3]}, 3, [2, 3], [0.3, 0.03], 6, 2),      # the factor's default: 0.1
+    ({"kind": "epochs", "rates": [5e-4, 2e-4, 1e-5]}, 4, [0, 3, 4, 7, 8, 11], [5e-4, 5e-4, 2e-4, 2e-4, 1e-5, 1e-5], 12, 3),
+])
+def test_rates_step_by_step(resolved, steps_per_epoch, at, expected, steps, epochs):
+    found = rates(resolved, steps_per_epoch, at)
+    assert found[0] == pytest.approx(expected) and found[1:] == (steps, epochs)
+
+
+@pytest.mark.parametrize("resolved", [{"kind": "step", "rate": 0.1, "at": [5], "factor": 0.1, "stop": 10},
+                                      {"kind": "epochs", "rates": [0.1, 0.01]}])
+def test_a_warm_up_ends_below_its_training_error_and_for_good(resolved):
+    schedule = Schedule(resolved | {"warmup": {"rate": 0.001, "until_train_error": 80}}, 5)
+    seen = []
+    for step, error in enumerate([90, 80, 79.9, 95, 95, 95]):
+        seen.append(schedule.rate(step))
+        schedule.observe(error)
+    assert seen == pytest.approx([0.001, 0.001, 0.001, 0.1, 0.1, 0.01])
+
+
+def test_a_warm_up_ends_during_training(tmp_path):
+    record, _ = smoke(tmp_path, schedule__stop=2, schedule__warmup={"rate": 0.02, "until_train_error": 80})
+    assert [row["rate"] for row in record["history"]] == [0.02, 0.01]    # looked at every 50 steps; then 0.05 · 0.2
+
+
+def test_a_stop_inside_an_epoch_is_exact(tmp_path, monkeypatch):
+    steps = []
+    original = TensorFlowEngine.train
+    monkeypatch.setattr(TensorFlowEngine, "train", lambda self, images, labels, rates: (
+        steps.extend(float(rate) for rate in rates), original(self, images, labels, rates)))
+    record, _ = smoke(tmp_path, schedule={"kind": "step", "rate": 0.05, "at": [43], "factor": 0.1, "stop": 45})
+    assert [(row["epoch"], row["step"]) for row in record["history"]] == [(1, 41), (2, 45)]
+    assert steps == pytest.approx(43 * [0.05] + 2 * [0.005])
+    assert record["status"] == "finished" and record["history"][-1]["rate"] == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize("n, batch, together", [(10, 3, 1), (10, 3, 2), (12, 4, 8), (7, 7, 1), (5, 1, 4), (9, 2, 100)])
+def test_an_epoch_visits_every_image_once_with_its_label(n, batch, together):
+    images = np.arange(n, dtype="float32")[:, None, None, None] * np.ones((1, 2, 2, 1), "float32")
+    seen, sizes = [], []
+    for x, y in epoch_batches(images, 100 + np.arange(n), {"batch": batch, "augment": []}, 3, 1, together):
+        assert x.shape[:2] == y.shape and x.shape[2:] == (2, 2, 1) and x.shape[0] <= together
+        np.testing.assert_array_equal(x[:, :, 0, 0, 0] + 100, y)
+        seen += y.ravel().tolist()
+        sizes += x.shape[0] * [x.shape[1]]
+    assert sorted(seen) == list(range(100, 100 + n)) and seen != sorted(seen)
+    assert sizes == n // batch * [batch] + ([n % batch] if n % batch else [])
+
+
+def test_order_and_crops_do_not_depend_on_the_grouping_and_do_on_seed_and_epoch():
+    images, labels = some(23, 8, 8, 1)
+    recipe = {"batch": 4, "augment": ["pad4_crop32", "flip"]}
+
+    def stream(seed, epoch, together):
+        pairs = list(epoch_batches(images, labels, recipe, seed, epoch, together))
+        return (np.concatenate([x.reshape(-1, 8, 8, 1) for x, _ in pairs]), np.concatenate([y.ravel() for _, y in pairs]))
+
+    one, several = stream(0, 1, 1), stream(0, 1, 5)
+    np.testing.assert_array_equal(one[0], several[0])
+    np.testing.assert_array_equal(one[1], several[1])
+    for other in (stream(1, 1, 1), stream(0, 2, 1)):
+        assert not np.array_equal(one[0], other[0])
+
+
+# ------------------------------------------------------------------------------------ evidence, export, progress
+
+def test_predictions_and_softmax_by_hand():
+    logits = np.array([[0.0, np.log(3), 0.0], [1000.0, 0.0, 0.0]])
+    np.testing.assert_allclose(evidence.softmax(logits), [[0.2, 0.6, 0.2], [1, 0, 0]], atol=1e-12)
+    assert evidence.predictions(logits, np.array([2, 0])) == {"labels": [2, 0], "classes": [1, 0], "scores": [600, 1000]}
+
+
+def test_images_survive_as_png_and_flat_ones_are_black():
+    gray = np.arange(24, dtype="uint8").reshape(4, 6, 1)
+    np.testing.assert_array_equal(pixels(evidence.png(gray)), gray[..., 0])
+    colour = np.arange(72, dtype="uint8").reshape(4, 6, 3)
+    np.testing.assert_array_equal(pixels(evidence.png(colour)), colour)
+    assert evidence.stretched(np.array([[-1.0, 0.0, 1.0]])).tolist() == [[0, 128, 255]]
+    for flat in (np.full((2, 2), 3.0), np.array([[np.nan, 1.0]]), np.array([[np.inf, 1.0]])):
+        assert not evidence.stretched(flat).any()
+
+
+def test_samples_take_what_there_is():
+    model = linear()
+    images = np.zeros((3, 2, 2, 1), "uint8")
+    inputs = images.astype("float32")
+    logits = np.array([[5.0, 0, 0], [0, 5, 0], [0, 0, 5]])
+    draw = lambda labels: evidence.samples(                                                 # noqa: E731
+        engine(model, {"name": "sgd"}), images, inputs, np.array(labels), logits, datasets.random(0, 0, "samples"))
+    assert [(row["index"], row["right"]) for row in draw([0, 1, 0])] == [(0, True), (1, True), (2, False)]
+    assert [row["right"] for row in draw([1, 2, 0])] == 3 * [False]
+    assert len(draw([0, 1, 2])[0]["top5"]) == 3          # fewer than five classes
+
+
+def test_a_network_without_convolutions_has_no_kernels_to_show():
+    assert evidence.learned(linear(), 0, np.zeros((1, 2, 2, 1), "float32")) is None
+
+
+def test_a_model_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    model = linear()
+    path = export.save(model, tmp_path / "model.keras")
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export.os, "replace", fail)
+        with pytest.raises(OSError):
+            export.save(model, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+    def half(file):
+        Path(file).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "save", half)
+    with pytest.raises(KeyboardInterrupt):
+        export.save(model, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("enlarge", ["resize", "pad"])
+def test_the_deployed_model_prepares_images_as_the_training_did(enlarge):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((7, 8, 3))
+    model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(inputs)), name="net")
+    images = np.random.default_rng(0).integers(0, 256, (20, 4, 5, 3)).astype("uint8")
+    fitted = datasets.fit_to(images, (7, 8), enlarge)
+    for kind in ("per_pixel_mean", "mean_std", "lenet"):
+        preprocessing = datasets.Preprocessing.fit(kind, fitted)
+        deployed = export.deployable(model, preprocessing, (4, 5, 3), enlarge, ["a", "b", "c", "d"])
+        expected = evidence.softmax(model(preprocessing.apply(fitted)).numpy())
+        np.testing.assert_allclose(deployed(images.astype("float32")).numpy(), expected, atol=2e-5)
+        assert deployed.name == "net_deployed" and deployed.layers[-1].class_names == ["a", "b", "c", "d"]
+
+
+def test_progress_is_one_line_an_epoch_without_a_terminal(capsys):
+    row = {"epoch": 3, "step": 123, "rate": 0.05, "train_loss": 1.23456, "train_error": 45.678, "validation_loss": 0.5,
+           "validation_error": 12.5, "seconds": 2.4, "images_per_second": 567.8}
+    with Progress(10, 9, "title") as progress:
+        progress.advance(5)
+        progress.epoch(row)
+        progress.epoch(row | {"validation_loss": None, "validation_error": None})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == ("epoch   3/9  step    123  rate 0.05     train loss 1.2346  error 45.68 %   "
+                     "validation loss 0.5000  error 12.50 %   2 s  568 images/s")
+    assert "validation" not in second
+    with Progress(10, 9, "title", quiet=True) as progress:
+        progress.epoch(row)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_map_loss_is_chosen_by_its_name():
+    x, labels = some(4, 3)
+    by_map = tensorflow_engine.loss_function({"name": "map", "j": 2.0})(labels, keras.ops.convert_to_tensor(-np.abs(x)))
+    penalties = np.abs(x).astype("float64")
+    expected = penalties[np.arange(4), labels] + np.log(np.exp(-2) + np.exp(-penalties).sum(axis=1))
+    np.testing.assert_allclose(by_map, expected, rtol=1e-5)
