@@ -34,7 +34,7 @@ class TrainingStopped(Exception):
         self.status = status
 
 
-def train(architecture: str, dataset: str, recipe: str = "short", seed: int = 0, overrides: dict | None = None,
+def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0, overrides: dict | None = None,
           layers: str = "explicit", folder: Path | str = "runs", quiet: bool = False) -> tuple[dict, Path]:
     """Train once and return (record, run directory).
 
@@ -45,6 +45,9 @@ def train(architecture: str, dataset: str, recipe: str = "short", seed: int = 0,
     import keras
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"training runs on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}; unset it")
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError("training feeds images (N, H, W, C): set image_data_format to channels_last in Keras's "
+                         "configuration")
     network = find(architecture)
     card = card_of(architecture)
     resolved = card.recipe(architecture, recipe, overrides)
