@@ -262,11 +262,7 @@ def check(options):
         "status": "finished" if all(row["passed"] for row in rows) else "failed", "started": started,
         "ended": records.now(), "wall_seconds": round(time.monotonic() - begun, 1), **records.provenance(),
         "backend": keras.backend.backend(), "rows": rows, "passed": all(row["passed"] for row in rows)}
-    for (operator, against), group in _grouped(rows).items():
-        worst = max(group, key=lambda row: row["error"])
-        mark = "ok  " if all(row["passed"] for row in group) else "FAIL"
-        print(f"{mark} {operator:24s} {against:20s} {len(group):3d} comparisons  worst {worst['error']:.1e} "
-              f"(allowed {worst['threshold']:.0e})" + ("" if mark == "ok  " else f"  {worst['case']}"))
+    _print_evidence(rows)
     path = records.write_record(options.runs / record["id"] / "record.json", record)
     if options.keep:
         keep(record)
@@ -372,11 +368,21 @@ def _known_dataset(name):
                          + f" (there are {', '.join(names())})")
 
 
-def _grouped(rows):
-    groups = {}
+def _print_evidence(rows) -> None:
+    """The worst error of every operator against every witness, then whatever is beyond its threshold."""
+    witnesses = list(dict.fromkeys(row["against"] for row in rows))
+    print(f"{'worst error against':22s}" + "".join(f"  {name:>10s}" for name in witnesses))
+    for operator in dict.fromkeys(row["operator"] for row in rows):
+        worst = {}
+        for row in rows:
+            if row["operator"] == operator:
+                worst[row["against"]] = max(worst.get(row["against"], 0.0), row["error"])
+        print(f"{operator:22s}" + "".join(
+            f"  {f'{worst[name]:.1e}' if name in worst else '–':>{max(len(name), 10)}s}" for name in witnesses))
     for row in rows:
-        groups.setdefault((row["operator"], row["against"]), []).append(row)
-    return groups
+        if not row["passed"]:
+            print(f"FAIL {row['operator']} ({row['case']}), {row['argument']} against {row['against']}: "
+                  f"{row['error']:.1e}, allowed {row['threshold']:.0e}")
 
 
 def start_backend() -> None:

@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 
 from cnn_repro import layers as explicit
-from cnn_repro.architectures import ArchitectureError, anatomy, build, describe, find, lenet, names, registry, resnet, stage_of
+from cnn_repro.architectures import (ArchitectureError, anatomy, build, describe, find, lenet, names, registry, resnet,
+                                     stage_of)
 from cnn_repro.repro.papers import card_of
 
 FAMILIES = list({re.sub(r"\d+", "", name): name for name in reversed(names())}.values())    # the smallest of each
@@ -190,7 +191,8 @@ def test_plain_and_residual_networks_have_the_same_weights(depth):
 @pytest.mark.parametrize("name, fields", [
     ("lenet5", {"C1": 5, "S2": 6, "C3": 14, "S4": 16, "C5": 32}),
     ("lenet5_modern", {"C1": 5, "S2": 6, "C3": 14, "S4": 16}),
-    ("resnet20_cifar", {"conv1_out": 3, "conv2_3_out": 15, "conv3_1_1_relu": 17, "conv3_3_out": 37, "conv4_3_out": 81}),
+    ("resnet20_cifar", {"conv1_out": 3, "conv2_3_out": 15, "conv3_1_1_relu": 17, "conv3_3_out": 37,
+                        "conv4_3_out": 81}),
     ("plain20_cifar", {"conv1_out": 3, "conv2_3_out": 15, "conv3_3_out": 37, "conv4_3_out": 81})])
 def test_receptive_fields_of_known_networks(name, fields):
     rows = {row["name"]: row["receptive_field"] for row in anatomy_of(name)["layers"]}
@@ -325,6 +327,39 @@ def test_a_residual_block_with_dead_convolutions_is_its_shortcut():
     expected = np.zeros((IMAGES, 4, 4, 64), "float32")
     expected[..., :16] = first[:, ::4, ::4]
     np.testing.assert_array_equal(model(x).numpy(), expected)
+
+
+@pytest.mark.parametrize("name", ["resnet20_cifar", "plain20_cifar"])
+def test_every_block_computes_its_figure(name):
+    """Figure 2: y = ReLU(F(x) + shortcut), F two convolutions with a ReLU between; the plain twin y = ReLU(F(x))."""
+    model, x = network(name), batch(name)[0]
+    outputs = dict(zip([layer.name for layer in model.layers],
+                       keras.Model(model.input, [layer.output for layer in model.layers])(x, training=True)))
+    value = {layer: output.numpy() for layer, output in outputs.items()}
+    inputs = {layer.name: layer.input._keras_history.operation.name for layer in model.layers
+              if isinstance(layer, (keras.layers.Conv2D, keras.layers.BatchNormalization))}
+    before = "conv1_out"
+    np.testing.assert_array_equal(value[before], np.maximum(value["conv1_bn"], 0))
+    for block in (f"conv{stage}_{index}" for stage in (2, 3, 4) for index in (1, 2, 3)):
+        assert inputs[f"{block}_1_conv"] == before and inputs[f"{block}_2_conv"] == f"{block}_1_relu"
+        assert inputs[f"{block}_1_bn"] == f"{block}_1_conv" and inputs[f"{block}_2_bn"] == f"{block}_2_conv"
+        np.testing.assert_array_equal(value[f"{block}_1_relu"], np.maximum(value[f"{block}_1_bn"], 0))
+        total = value[f"{block}_2_bn"]
+        if name.startswith("resnet"):
+            step = value[before].shape[1] // total.shape[1]
+            skipped = value[before][:, ::step, ::step]
+            total = total + np.pad(skipped, [(0, 0)] * 3 + [(0, total.shape[-1] - skipped.shape[-1])])
+        before = f"{block}_out"
+        np.testing.assert_array_equal(value[before], np.maximum(total, 0))
+    np.testing.assert_allclose(value["pool"], value[before].mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+
+
+def test_lenets_squash_where_the_paper_says():
+    """Section II.B: every layer up to F6 passes through the scaled hyperbolic tangent."""
+    activations = lambda name: {                                                            # noqa: E731
+        layer.name: layer.activation.__name__ for layer in published(name)[0].layers if hasattr(layer, "activation")}
+    assert activations("lenet5") == dict.fromkeys(["C1", "S2", "C3", "S4", "C5", "F6"], "scaled_tanh")
+    assert activations("lenet5_modern") == dict.fromkeys(["C1", "C3", "C5", "F6"], "relu") | {"OUTPUT": "linear"}
 
 
 # ------------------------------------------------------------------------------------------------- saving
