@@ -292,3 +292,18 @@ def check(operators=None, compiled: bool = True) -> list[dict]:
         if not operators or case.operator in operators:
             rows += examine(case, compiled=compiled)
     return rows
+
+
+def summary(rows) -> str:
+    """The worst error of every operator against every witness, then whatever is beyond its threshold."""
+    witnesses = list(dict.fromkeys(row["against"] for row in rows))
+    lines = [f"{'worst error against':22s}" + "".join(f"  {name:>10s}" for name in witnesses)]
+    for operator in dict.fromkeys(row["operator"] for row in rows):
+        line = f"{operator:22s}"
+        for name in witnesses:
+            errors = [row["error"] for row in rows if (row["operator"], row["against"]) == (operator, name)]
+            line += f"  {f'{max(errors):.1e}' if errors else '–':>{max(len(name), 10)}s}"
+        lines.append(line)
+    lines += [f"FAIL {row['operator']} ({row['case']}), {row['argument']} against {row['against']}: "
+              f"{row['error']:.1e}, allowed {row['threshold']:.0e}" for row in rows if not row["passed"]]
+    return "\n".join(lines)

@@ -214,7 +214,8 @@ def evaluate(options):
     start_backend()
     import numpy as np
     from . import data as datasets
-    model = load_model(model_path)
+    from .training import export
+    model = export.load(model_path)
     images, labels = datasets.load(dataset).open_test()
     scores = model.predict(np.asarray(images, "float32"), batch_size=500, verbose=0)
     if scores.shape[1] <= labels.max():
@@ -226,24 +227,18 @@ def evaluate(options):
 
 
 def predict(options):
-    from PIL import Image
     model_path, _ = _model_of(options.model)
     for path in options.images:                     # before TensorFlow starts
         if not path.is_file():
             raise Failure(f"{path}: no such image file")
     start_backend()
     import numpy as np
-    model = load_model(model_path)
+    from .training import export
+    model = export.load(model_path)
     names = getattr(model.layers[-1], "class_names", None)
-    channels = model.input_shape[-1]
     for path in options.images:
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), "float32")
-        except Exception as error:          # Pillow's readers of damaged files raise all sorts
-            raise Failure(f"{path}: not an image that Pillow reads ({one_line(error)})") from None
-        pixels = pixels.reshape(1, *pixels.shape[:2], channels)
-        scores = model.predict(255 - pixels if options.invert else pixels, verbose=0)[0]
+        image = export.read_image(path, model.input_shape[-1])
+        scores = model.predict(255 - image if options.invert else image, verbose=0)[0]
         best = np.argsort(-scores, kind="stable")[:max(options.top, 1)]
         print(f"{path}: " + ", ".join(f"{names[k] if names else k} {scores[k]:.3f}" for k in best))
 
@@ -252,7 +247,7 @@ def check(options):
     start_backend()
     import keras
     import time
-    from .check import check as examine
+    from .check import check as examine, summary
     if keras.backend.backend() != "tensorflow":
         raise Failure(f"check differentiates with TensorFlow; KERAS_BACKEND is {keras.backend.backend()}")
     begun, started = time.monotonic(), records.now()
@@ -262,7 +257,7 @@ def check(options):
         "status": "finished" if all(row["passed"] for row in rows) else "failed", "started": started,
         "ended": records.now(), "wall_seconds": round(time.monotonic() - begun, 1), **records.provenance(),
         "backend": keras.backend.backend(), "rows": rows, "passed": all(row["passed"] for row in rows)}
-    _print_evidence(rows)
+    print(summary(rows))
     path = records.write_record(options.runs / record["id"] / "record.json", record)
     if options.keep:
         keep(record)
@@ -311,6 +306,8 @@ def demo(options):
     from .training import train as run_training
     for network in ("lenet5", "resnet20_cifar"):
         record, _ = run_training(network, "digits", "smoke", 0, folder=options.folder)
+        if record["status"] != "finished":
+            raise Failure(f"{network} {record['status']}: {record['reason']}")
         print(f"{network}: test error {record['result']['test_error']:.2f} %", flush=True)
     options.operators, options.runs, options.keep = [], options.folder, False
     failed = check(options)
@@ -341,23 +338,14 @@ def keep(record: dict) -> None:
     print(f"kept {records.write_record(RECORDS / (record['id'] + '.json'), record)}")
 
 
-def load_model(path: Path):
-    """A model of this suite, in Keras's safe mode: no code from the file is run."""
-    import keras
-    from .. import layers  # noqa: F401  (registers the classes that the file names)
-    try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:              # a damaged file fails in whatever reader meets the damage
-        raise Failure(f"{path}: not a model that can be loaded ({one_line(error)[:300]})") from None
-
-
 def _model_of(path: Path):
     """(model file, record or None) of a run directory or a .keras file."""
     model = path / "model.keras" if path.is_dir() else path
     if not model.is_file():
         raise Failure(f"{model}: no such model; `python -m repro train …` leaves one in its run directory")
     beside = model.with_name("record.json")
-    return model, records.read_record(beside) if beside.is_file() else None
+    record = records.read_record(beside) if beside.is_file() else None
+    return model, record if record and record["kind"] == "training" else None
 
 
 def _known_dataset(name):
@@ -366,23 +354,6 @@ def _known_dataset(name):
         near = get_close_matches(str(name), names(), 1)
         raise UsageError(f"no data set {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
                          + f" (there are {', '.join(names())})")
-
-
-def _print_evidence(rows) -> None:
-    """The worst error of every operator against every witness, then whatever is beyond its threshold."""
-    witnesses = list(dict.fromkeys(row["against"] for row in rows))
-    print(f"{'worst error against':22s}" + "".join(f"  {name:>10s}" for name in witnesses))
-    for operator in dict.fromkeys(row["operator"] for row in rows):
-        worst = {}
-        for row in rows:
-            if row["operator"] == operator:
-                worst[row["against"]] = max(worst.get(row["against"], 0.0), row["error"])
-        print(f"{operator:22s}" + "".join(
-            f"  {f'{worst[name]:.1e}' if name in worst else '–':>{max(len(name), 10)}s}" for name in witnesses))
-    for row in rows:
-        if not row["passed"]:
-            print(f"FAIL {row['operator']} ({row['case']}), {row['argument']} against {row['against']}: "
-                  f"{row['error']:.1e}, allowed {row['threshold']:.0e}")
 
 
 def start_backend() -> None:

@@ -1,8 +1,11 @@
 """The model that a run leaves behind: raw images in, class scores out, usable by another project as it is."""
 import os
+import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
+from PIL import Image
 
 from ...layers import ClassScores
 from ..record import sync_folder
@@ -42,3 +45,28 @@ def save(model: keras.Model, path: Path) -> Path:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
     return path
+
+
+class ModelError(ValueError):
+    """A file that is not a model or not an image; the text names it."""
+
+
+def load(path: Path) -> keras.Model:
+    """A saved model, in Keras's safe mode: no code from the file is run. Raises ModelError."""
+    if not zipfile.is_zipfile(path):
+        raise ModelError(f"{path}: not a model that can be loaded (a .keras file is a zip archive, and this is none)")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:              # a damaged file fails in whatever reader meets the damage
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path}: not a model that can be loaded ({reason})") from None
+
+
+def read_image(path: Path, channels: int) -> np.ndarray:
+    """An image file as float32 (1, height, width, channels) in 0..255, grey or RGB. Raises ModelError."""
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), "float32")
+    except Exception as error:              # Pillow's readers of damaged files raise all sorts
+        raise ModelError(f"{path}: not an image that Pillow reads ({error})") from None
+    return pixels.reshape(1, *pixels.shape[:2], channels)
