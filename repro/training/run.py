@@ -129,7 +129,7 @@ def _train_and_test(model, loaded, recipe, training, validation, seed, run, entr
             begun = time.monotonic()
             seen = 0
             engine.reset()
-            engine.before_pass(inputs, targets, datasets.random(seed, epoch, "curvature"))
+            engine.before_pass(inputs, datasets.random(seed, epoch, "curvature"))
             for batch_images, batch_labels in epoch_batches(inputs, targets, recipe, seed, epoch, engine.steps_a_call):
                 batch_images = batch_images[:schedule.steps - step]
                 count = len(batch_images)

@@ -73,11 +73,11 @@ class TensorFlowEngine:
         for variable in (self._loss_sum, self._wrong, self._seen):
             variable.assign(tf.zeros_like(variable))
 
-    def before_pass(self, images: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> None:
+    def before_pass(self, images: np.ndarray, random: np.random.Generator) -> None:
         """What an optimizer does before a pass over the data: Levenberg-Marquardt estimates the curvature anew."""
         if isinstance(self.optimizer, DiagonalLevenbergMarquardt):
             chosen = random.permutation(len(images))[:self.optimizer.hessian_samples]
-            self.optimizer.set_curvature(diagonal(self.model, images[chosen], labels[chosen], self._loss_of))
+            self.optimizer.set_curvature(diagonal(self.model, images[chosen], self._loss_of))
 
     # ----------------------------------------------------------------------------------------- evaluation
     def evaluate(self, inputs, labels) -> tuple[np.ndarray, np.ndarray]:
