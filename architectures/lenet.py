@@ -41,10 +41,10 @@ def output_codes() -> np.ndarray:
                      for digit in range(10)], "float32")
 
 
-# Appendix A prints ±2.4/F for the initial weights. The outputs then shrink layer by layer (F6's deviation is 0.0004),
-# curvatures with them, and the printed training saturates F6 within its first 1,000 patterns for good. With ±2.4/√F it
-# trains, and the kernels' first rates are 1e-4 to 8e-3, near the 7e-5 to 0.016 that appendix C reports; with
-# ±2.4/F nearly all are 0.025. So √F is what the suite takes.
+# Appendix A prints ±2.4/F for the initial weights. The outputs then shrink layer by layer (F6's deviation is
+# 0.0004), curvatures with them, and the printed training saturates F6 within its first 1,000 patterns for good.
+# With ±2.4/√F it trains, and the kernels' first rates are 1e-4 to 8e-3, near the 7e-5 to 0.016 that appendix C
+# reports; with ±2.4/F nearly all are 0.025. So √F is what the suite takes.
 WEIGHTS = FanIn(2.4, 0.5)
 
 
@@ -53,10 +53,10 @@ def published_features(x, L):
     if keras.config.image_data_format() != "channels_last":
         raise ArchitectureError("lenet5's subsampling and connection table know channels_last only: "
                                 "keras.config.set_image_data_format('channels_last')")
-    x = L.Conv2D(6, 5, activation=scaled_tanh, kernel_initializer=WEIGHTS, name="C1")(x)               # 28×28
-    x = L.Subsampling2D(2, activation=scaled_tanh, name="S2")(x)                                 # 14×14
-    x = L.TableConv2D(C3, 5, activation=scaled_tanh, kernel_initializer=WEIGHTS, name="C3")(x)         # 10×10
-    return L.Subsampling2D(2, activation=scaled_tanh, name="S4")(x)                              # 5×5
+    x = L.Conv2D(6, 5, activation=scaled_tanh, kernel_initializer=WEIGHTS, name="C1")(x)            # 28×28
+    x = L.Subsampling2D(2, activation=scaled_tanh, name="S2")(x)                                    # 14×14
+    x = L.TableConv2D(C3, 5, activation=scaled_tanh, kernel_initializer=WEIGHTS, name="C3")(x)      # 10×10
+    return L.Subsampling2D(2, activation=scaled_tanh, name="S4")(x)                                 # 5×5
 
 
 def published_head(x, classes, L):
@@ -64,7 +64,7 @@ def published_head(x, classes, L):
     if classes > 10:
         raise ArchitectureError(f"lenet5 has an output code for each of the ten digits and no more, not for {classes} "
                                 "classes; lenet5_modern takes any number")
-    x = L.Conv2D(120, 5, activation=scaled_tanh, kernel_initializer=WEIGHTS, name="C5")(x)             # 1×1
+    x = L.Conv2D(120, 5, activation=scaled_tanh, kernel_initializer=WEIGHTS, name="C5")(x)          # 1×1
     x = L.Flatten(name="F6_flat")(x)
     x = L.Dense(84, activation=scaled_tanh, kernel_initializer=WEIGHTS, name="F6")(x)
     return L.RadialBasis(output_codes()[:classes], name="OUTPUT")(x)

@@ -18,9 +18,10 @@ from .scores import ClassScores
 from .structure import PadChannels
 
 __all__ = [
-    "Activation", "AveragePooling2D", "BatchNormalization", "ClassScores", "Conv2D", "Dense", "FanIn", "GlobalAveragePooling2D",
-    "MaxPooling2D", "PadChannels", "RadialBasis", "ReLU", "Subsampling2D", "TableConv2D", "average_pool",
-    "convolve", "global_average_pool", "map_loss", "max_pool", "relu", "scaled_tanh", "sigmoid", "tanh", "with_gradient",
+    "Activation", "AveragePooling2D", "BatchNormalization", "ClassScores", "Conv2D", "Dense", "FanIn",
+    "GlobalAveragePooling2D", "MaxPooling2D", "PadChannels", "RadialBasis", "ReLU", "Subsampling2D", "TableConv2D",
+    "average_pool", "convolve", "global_average_pool", "map_loss", "max_pool", "relu", "scaled_tanh", "sigmoid",
+    "tanh", "with_gradient",
 ]
 
 

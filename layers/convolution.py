@@ -1,8 +1,8 @@
 """Convolution and its two gradients.
 
-    Y[n,p,k]   = Σ_tc X[n, p·s + t·d, c] W[t,c,k]              forward: a cross-correlation, the kernel is not flipped
-    dW[t,c,k]  = Σ_np X[n, p·s + t·d, c] dY[n,p,k]             correlation of the layer's input with dY
-    dX[n,q,c]  = Σ_tk dY⁰[n, q − t·d, k] W[t,c,k]              full correlation of dY with W turned by 180°
+    Y[n,p,k]   = Σ_tc X[n, p·s + t·d, c] W[t,c,k]       forward: a cross-correlation, the kernel is not flipped
+    dW[t,c,k]  = Σ_np X[n, p·s + t·d, c] dY[n,p,k]      correlation of the layer's input with dY
+    dX[n,q,c]  = Σ_tk dY⁰[n, q − t·d, k] W[t,c,k]       full correlation of dY with W turned by 180°
 
 p, q, t run over all spatial axes, X is the padded input, dY⁰ is dY with s − 1 zeros between its entries.
 Source: LeCun et al. 1998, section II.A (forward); lecture note 001, sections 3.2 and 3.3 (backward).

@@ -65,9 +65,10 @@ def results_table(rows) -> str:
             cells = (row.architecture, row.dataset, published(row), measured(row), row.recipe, row.verdict)
             lines.append("| " + " | ".join(_markdown(cell) for cell in cells) + " |")
     counts = tally(rows, "count")
-    return "\n".join([*lines, "", "Test errors; a verdict's criterion is in `reports/verdicts.toml`. Of the counts that papers "
-                      f"print (parameters, connections), {counts['reproduced']} of {sum(counts.values())} are "
-                      "reproduced by the networks as built."]) + "\n"
+    said = ("Test errors; a verdict's criterion is in `reports/verdicts.toml`. Of the counts that papers print "
+            f"(parameters, connections), {counts['reproduced']} of {sum(counts.values())} are reproduced by the "
+            "networks as built.")
+    return "\n".join([*lines, "", said]) + "\n"
 
 
 def renew_readme(path, folders, cards=None) -> None:

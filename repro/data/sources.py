@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(ABC):
     """What is known of a data set before it is here."""
     name: str
     title: str
@@ -35,13 +36,13 @@ class Source:
     citation: str
     known: dict[str, str] = field(default_factory=dict)      # content sha256 → which copy that is
 
+    @abstractmethod
     def here(self) -> bool:
         """Whether `write` can do its work without a download."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, folder: Path, download: bool) -> str:
         """Write the four files into `folder`; returns what produced them. Raises DataError."""
-        raise NotImplementedError
 
 
 class Digits(Source):

@@ -2,8 +2,8 @@
 
 For a unit with total input a_i = Σ_j u_ij x_j, output y_i = f(a_i) and curvature c_i = ∂²E/∂a_i²
 
-    ∂²E/∂u_ij²  = c_i x_j²                          h_kk = Σ of it over the connections that share weight k, mean over images
-    c_j         = f′(a_j)² Σ_i u_ij² c_i            Gauss-Newton: without f″, so never negative
+    ∂²E/∂u_ij²  = c_i x_j²                  h_kk: its sum over the connections that share weight k, mean over images
+    c_j         = f′(a_j)² Σ_i u_ij² c_i    Gauss-Newton: without f″, so never negative
 
 That is the backward pass with squared weights, squared inputs and squared slopes, so the written-out gradients of
 cnn_repro.layers compute it as they are.  Source: LeCun et al. 1998, appendix C, equations 23 to 27.
