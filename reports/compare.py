@@ -290,7 +290,9 @@ def cost(card: Card, result: Result, groups) -> str:
         images = train * (schedule["stop"] if schedule["kind"] == "step" else len(schedule["rates"]))
     else:
         return f"cost unknown: the size of {result.dataset} is not in verdicts.toml"
-    speed = max(group.images_per_second for group in timed)
+    # a batch of one and a batch of 64 differ tenfold in images a second
+    alike = [group for group in timed if group.first["recipe"]["resolved"].get("batch") == recipe["batch"]]
+    speed = max(group.images_per_second for group in alike or timed)
     hours = images * rules().least_runs / speed / 3600
     span = f"{hours * 60:.0f} min" if hours < 1 else f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"
     on = "" if same else f", measured on {timed[0].first['dataset']['name']}"

@@ -170,6 +170,18 @@ def test_what_nobody_ran_shows_its_cost():
     assert float(row.cost.split()[1]) == pytest.approx(hours, rel=0.02)
 
 
+def test_cost_is_reckoned_at_the_papers_batch():
+    """A run with other batches says little about the speed of the paper's, so it counts only where nothing else does."""
+    slow, fast = example.training(seed=0), example.training(seed=0, recipe="short")
+    for epoch in fast["history"]:
+        epoch["images_per_second"] *= 20
+    fast["recipe"] = {**fast["recipe"], "resolved": {**fast["recipe"]["resolved"], "batch": 1}}
+    alone, = {row.cost for row in errors_of([slow])}
+    assert {row.cost for row in errors_of([slow, fast])} == {alone}
+    other, = {row.cost for row in errors_of([fast])}
+    assert other and other != alone
+
+
 def test_configurations_are_not_mixed():
     stock = seeds(8.0, 8.1, layers="stock")
     overrides = [run | {"id": f"o{i}", "recipe": run["recipe"] | {"overrides": {"batch": 64},
