@@ -183,7 +183,7 @@ class TableConv2D(keras.layers.Layer):
         taps = self.kernel_size**2
         self.kernel = self.add_weight(
             name="kernel", shape=(self.kernel_size, self.kernel_size, len(pairs)),
-            initializer=self._initial_kernel if self.kernel_initializer is not None else None)
+            initializer=self._initial_kernel)
         self.bias = self.add_weight(name="bias", shape=(len(self.table),), initializer="zeros")
         self.connections = taps * len(pairs) + len(self.table)       # of one output position, biases included
         self.built = True

@@ -349,11 +349,11 @@ def _model_of(path: Path):
 
 
 def _known_dataset(name):
-    from .data import names
-    if name not in names():
-        near = get_close_matches(str(name), names(), 1)
-        raise UsageError(f"no data set {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
-                         + f" (there are {', '.join(names())})")
+    from .data import DataError, source
+    try:
+        source(name)
+    except DataError as error:
+        raise UsageError(str(error)) from None
 
 
 def start_backend() -> None:

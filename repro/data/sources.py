@@ -134,8 +134,8 @@ def source(name: str) -> Source:
     """The source called `name`. Raises DataError naming the nearest one."""
     if name not in _SOURCES:
         near = difflib.get_close_matches(str(name), _SOURCES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"no data set {name!r}{hint} (known: {', '.join(_SOURCES)})")
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"no data set {name!r}{hint} (there are {', '.join(_SOURCES)})")
     return _SOURCES[name]
 
 

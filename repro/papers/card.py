@@ -1,11 +1,10 @@
 """A paper's card: the published numbers, each with its place in the paper, and the recipes."""
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from .recipe import Recipe, resolve
+from .recipe import Recipe, near_hint, resolve
 
 FOLDER = Path(__file__).parent
 METRICS = ("test_error", "parameters", "connections", "multiply_adds", "depth")
@@ -121,8 +120,7 @@ def _keys(path: Path, what: str, table: dict, needed, optional=()) -> None:
 def _known(path: Path, what: str, names, allowed) -> None:
     for name in names:
         if name not in allowed:
-            near = get_close_matches(name, list(allowed), 1)
-            raise CardError(f"{path.name}: unknown {what} {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+            raise CardError(f"{path.name}: unknown {what} {name!r}{near_hint(name, allowed)}")
 
 
 @cache
@@ -136,8 +134,7 @@ def card(name: str) -> Card:
     """The card of one paper, by its file name. Raises CardError with the nearest name."""
     known = {item.name: item for item in cards()}
     if name not in known:
-        near = get_close_matches(name, list(known), 1)
-        raise CardError(f"no paper card {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+        raise CardError(f"no paper card {name!r}{near_hint(name, known)}")
     return known[name]
 
 
@@ -146,6 +143,5 @@ def card_of(architecture: str) -> Card:
     for item in cards():
         if architecture in item.architectures:
             return item
-    near = get_close_matches(architecture, [name for item in cards() for name in item.architectures], 1)
-    raise CardError(f"no architecture {architecture!r}" + (f", did you mean {near[0]!r}?" if near else "")
-                    + " (python -m repro list shows all)")
+    known = [name for item in cards() for name in item.architectures]
+    raise CardError(f"no architecture {architecture!r}{near_hint(architecture, known)} (python -m repro list shows all)")

@@ -68,9 +68,9 @@ def resolve(card: str, recipes: dict, architectures, architecture: str, name: st
     """Apply inheritance, the network's own values (`for.NETWORK`) and `overrides`, then check every key."""
     where = f"{card}: recipe {name!r}"
     if architecture not in architectures:
-        raise RecipeError(f"{card} has no network {architecture!r}{_near(architecture, architectures)}")
+        raise RecipeError(f"{card} has no network {architecture!r}{near_hint(architecture, architectures)}")
     if name not in recipes:
-        raise RecipeError(f"{card} has no recipe {name!r}{_near(name, recipes)}; it has {', '.join(recipes)}")
+        raise RecipeError(f"{card} has no recipe {name!r}{near_hint(name, recipes)}; it has {', '.join(recipes)}")
     values, why = _inherit(where, recipes, architecture, name)
     # a change of kind first: it takes the other values of its table with it
     for key, value in sorted(overrides.items(), key=lambda item: not item[0].endswith((".name", ".kind"))):
@@ -97,7 +97,7 @@ def _inherit(where: str, recipes: dict, architecture: str, name: str, seen=()) -
     for layer in (own, special.get(architecture, {})):
         for key, value in layer.items():
             if key not in KEYS:
-                raise RecipeError(f"{where}: unknown key {key!r}{_near(key, KEYS)}")
+                raise RecipeError(f"{where}: unknown key {key!r}{near_hint(key, KEYS)}")
             values[key] = value        # tables are replaced whole: half an optimizer from each is nobody's recipe
     return values, why
 
@@ -105,14 +105,14 @@ def _inherit(where: str, recipes: dict, architecture: str, name: str, seen=()) -
 def _set(where: str, values: dict, dotted: str, value) -> None:
     key, _, inner = dotted.partition(".")
     if key not in KEYS:
-        raise RecipeError(f"{where}: unknown key {key!r}{_near(key, KEYS)}")
+        raise RecipeError(f"{where}: unknown key {key!r}{near_hint(key, KEYS)}")
     if not inner:
         values[key] = value
         return
     naming, kinds = TABLES.get(key, ("", {}))
     known = {naming, *(name for groups in kinds.values() for group in groups for name in group)} if kinds else ()
     if inner not in known:
-        raise RecipeError(f"{where}: unknown key {dotted!r}{_near(inner, known)}")
+        raise RecipeError(f"{where}: unknown key {dotted!r}{near_hint(inner, known)}")
     table = values.get(key)
     table = table if isinstance(table, dict) else {naming: table}
     if inner == naming and table.get(naming) != value:
@@ -170,7 +170,7 @@ def _table(where: str, key: str, value) -> None:
 def _keys(where: str, prefix: str, table: dict, needed, more, of: str) -> None:
     for inner in table:
         if inner not in (*needed, *more):
-            hint = _near(inner, (*needed, *more)) or f"; there are {', '.join((*needed, *more))}"
+            hint = near_hint(inner, (*needed, *more)) or f"; there are {', '.join((*needed, *more))}"
             raise RecipeError(f"{where}: unknown key {prefix + inner!r}{of}{hint}")
     for inner in needed:
         if inner not in table:
@@ -179,7 +179,7 @@ def _keys(where: str, prefix: str, table: dict, needed, more, of: str) -> None:
 
 def _choice(where: str, key: str, value, known) -> None:
     if not isinstance(value, str) or value not in known:
-        raise RecipeError(f"{where}: {key} {value!r} is not known{_near(str(value), known)}; "
+        raise RecipeError(f"{where}: {key} {value!r} is not known{near_hint(str(value), known)}; "
                           f"there are {', '.join(known)}")
 
 
@@ -216,6 +216,7 @@ def digest(values: dict) -> str:
     return hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()
 
 
-def _near(name: str, known) -> str:
+def near_hint(name: str, known) -> str:
+    """The text `, did you mean 'NAME'?` where a known name is near, else nothing."""
     near = get_close_matches(name, list(known), 1)
     return f", did you mean {near[0]!r}?" if near else ""
