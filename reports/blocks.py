@@ -12,7 +12,7 @@ MOST_CLASSES = 20           # of a confusion matrix; beyond that the most confus
 LARGEST_PICTURE = 64 * 2**10
 PICTURE = re.compile(r"(?:data:image/png;base64,)?([A-Za-z0-9+/]+={0,2})")
 PNG = b"\x89PNG\r\n\x1a\n"
-REFERENCES = ("autodiff", "central differences", "loops", "adjoint")
+REFERENCES = ("loops", "stock", "central differences", "adjoint", "second derivatives")
 
 
 def picture(value: str) -> str:

@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--top", type=int, default=5)
     one.add_argument("--invert", action="store_true", help="dark on light becomes light on dark, as in MNIST")
 
-    one = verb("check", check, "every backward pass against loops, autodiff, differences and the adjoint")
+    one = verb("check", check, "every backward pass against loops, stock Keras, differences and the adjoint")
     one.add_argument("operators", nargs="*", help="only these, e.g. Conv2D")
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the record goes")
     one.add_argument("--keep", action="store_true", help="copy the record to reports/records as evidence")
@@ -248,8 +248,9 @@ def check(options):
     import keras
     import time
     from .check import check as examine, summary
-    if keras.backend.backend() != "tensorflow":
-        raise Failure(f"check differentiates with TensorFlow; KERAS_BACKEND is {keras.backend.backend()}")
+    if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
+        raise Failure(f"check differentiates with TensorFlow, JAX or PyTorch; KERAS_BACKEND is "
+                      f"{keras.backend.backend()}")
     begun, started = time.monotonic(), records.now()
     rows = examine(options.operators)
     record = {

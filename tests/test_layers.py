@@ -4,6 +4,7 @@ import sys
 
 import keras
 import numpy as np
+import operators
 import passes
 import pytest
 import tensorflow as tf
@@ -12,13 +13,7 @@ from passes import called, numbers
 from cnn_repro import layers as L
 from cnn_repro.repro.check import error_of
 
-DROP_INS = ("Activation", "AveragePooling2D", "BatchNormalization", "Conv2D", "Dense", "GlobalAveragePooling2D",
-            "MaxPooling2D", "ReLU")
-
-
-def shifted(x):
-    """An activation of which neither Keras nor this package knows anything."""
-    return x - 1
+DROP_INS = sorted({name for name, _, _ in operators.every("DROP_INS")})
 
 
 def pair(name, shape, **arguments):
@@ -40,51 +35,7 @@ def assert_same(found, expected, threshold):
 
 
 IMAGES = (2, 7, 6, 4)
-CASES = [
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3)),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=(3, 2), padding="same", use_bias=False)),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, strides=2)),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=2, strides=(2, 3), padding="SAME", activation="relu")),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=1, strides=2, use_bias=False, activation="tanh")),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=2, dilation_rate=2, activation="sigmoid")),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, dilation_rate=(1, 2), padding="same", activation="gelu")),
-    ("Conv2D", IMAGES, dict(filters=6, kernel_size=3, groups=2, activation=shifted)),
-    ("Conv2D", IMAGES, dict(filters=4, kernel_size=2, groups=4, strides=2, padding="same")),
-    ("Conv2D", (2, 4, 7, 6), dict(filters=4, kernel_size=2, groups=2, data_format="channels_first", strides=2)),
-    ("MaxPooling2D", IMAGES, dict()),
-    ("MaxPooling2D", IMAGES, dict(pool_size=3, strides=2, padding="same")),
-    ("MaxPooling2D", IMAGES, dict(pool_size=(2, 3), strides=1)),
-    ("MaxPooling2D", IMAGES, dict(pool_size=2, strides=3)),
-    ("MaxPooling2D", IMAGES, dict(pool_size=3, strides=2, padding="same", data_format="channels_first")),
-    ("AveragePooling2D", IMAGES, dict(pool_size=2)),
-    ("AveragePooling2D", IMAGES, dict(pool_size=3, strides=2, padding="same")),
-    ("AveragePooling2D", IMAGES, dict(pool_size=(2, 3), strides=1)),
-    ("AveragePooling2D", IMAGES, dict(pool_size=1, strides=2)),
-    ("AveragePooling2D", IMAGES, dict(pool_size=3, strides=2, padding="same", data_format="channels_first")),
-    ("GlobalAveragePooling2D", IMAGES, dict()),
-    ("GlobalAveragePooling2D", IMAGES, dict(keepdims=True)),
-    ("GlobalAveragePooling2D", IMAGES, dict(data_format="channels_first")),
-    ("GlobalAveragePooling2D", IMAGES, dict(data_format="channels_first", keepdims=True)),
-    ("Dense", (3, 4), dict(units=5)),
-    ("Dense", (3, 4), dict(units=5, use_bias=False, activation="relu")),
-    ("Dense", (3, 4), dict(units=5, activation="softmax")),
-    ("Dense", (3, 2, 4), dict(units=5, activation="tanh")),
-    ("ReLU", (3, 20), dict()),
-    ("ReLU", (3, 20), dict(negative_slope=0.125)),
-    ("ReLU", (3, 20), dict(max_value=0.5)),
-    ("ReLU", (3, 20), dict(threshold=0.3)),
-    ("ReLU", (3, 20), dict(negative_slope=0.1, max_value=0.8, threshold=0.3)),
-    ("ReLU", (3, 20), dict(negative_slope=0.125, max_value=0.3, threshold=0.8)),     # a ceiling below it
-    *(("Activation", (3, 20), dict(activation=one))
-      for one in ("relu", "tanh", "sigmoid", "gelu", "linear", None, shifted)),
-    ("BatchNormalization", IMAGES, dict()),
-    ("BatchNormalization", (5, 4), dict(momentum=0.9, epsilon=1e-5)),
-    ("BatchNormalization", IMAGES, dict(axis=1)),
-    ("BatchNormalization", IMAGES, dict(scale=False)),
-    ("BatchNormalization", IMAGES, dict(center=False)),
-    ("BatchNormalization", IMAGES, dict(center=False, scale=False)),
-    ("BatchNormalization", IMAGES, dict(trainable=False)),
-]
+CASES = operators.every("DROP_INS")
 
 
 @pytest.mark.parametrize("name, shape, arguments", CASES, ids=[called(name, rest) for name, _, rest in CASES])
@@ -110,7 +61,7 @@ def test_numbers_weights_and_config_are_those_of_keras(name, shape, arguments):
 
 def test_every_drop_in_has_a_case():
     public = {name for name in L.__all__ if hasattr(keras.layers, name)}
-    assert public == set(DROP_INS) == {name for name, _, _ in CASES}
+    assert public == set(DROP_INS)
 
 
 @pytest.mark.parametrize("arguments", [
@@ -183,31 +134,7 @@ def test_a_mask_is_left_to_keras():
     assert chain(np.ones((2, 3, 4), "float32"))._keras_mask.shape == (2, 3)         # it passes through
 
 
-WRONG = [
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, strides=2, dilation_rate=2)),
-    ("Conv2D", IMAGES, dict(filters=-1, kernel_size=3)),
-    ("Conv2D", IMAGES, dict(filters=4, kernel_size=3, groups=3)),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, groups=3)),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=(1, 2, 3))),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=0)),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, padding="causal")),
-    ("Conv2D", (2, 2, 2, 4), dict(filters=3, kernel_size=3)),
-    ("Conv2D", (2, 7, 6), dict(filters=3, kernel_size=3)),
-    ("Conv2D", (2, 7, 6, 5, 4), dict(filters=3, kernel_size=3)),
-    ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, data_format="NCHW")),
-    ("MaxPooling2D", (2, 7, 6), dict()),
-    ("MaxPooling2D", IMAGES, dict(pool_size=0)),
-    ("MaxPooling2D", IMAGES, dict(strides=0)),
-    ("MaxPooling2D", IMAGES, dict(padding="none")),
-    ("AveragePooling2D", IMAGES, dict()),
-    ("AveragePooling2D", IMAGES, dict(pool_size=2, strides=(1, 2, 3))),
-    ("GlobalAveragePooling2D", (2, 7, 6), dict()),
-    ("Dense", (4,), dict(units=3)),
-    ("Dense", (2, 4), dict(units=0)),
-    ("Dense", (2, 4), dict(units=3, activation="rely")),
-    ("ReLU", (2, 4), dict(max_value=-1.0)),
-    ("Activation", (2, 4), dict(activation="rely")),
-]
+WRONG = operators.every("WRONG")
 
 
 @pytest.mark.parametrize("name, shape, arguments", WRONG, ids=[called(name, rest) for name, _, rest in WRONG])

@@ -1,6 +1,7 @@
 """The layers that Keras has none of: LeNet-5's, the zero-padded shortcut, scores with names; initial weights."""
 import keras
 import numpy as np
+import operators
 import passes
 import pytest
 from passes import numbers
@@ -11,18 +12,7 @@ from cnn_repro.layers import reference
 from cnn_repro.repro.check import error_of
 
 CENTRES = [[1, -1, 1, -1], [-1, 1, -1, 1], [1, 1, -1, -1]]
-OWN = [
-    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0, 1), (1, 2), (0, 1, 2)], kernel_size=2)),
-    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0,), (2,)], kernel_size=3, activation=L.scaled_tanh,
-                                       kernel_initializer=L.FanIn(2.4))),
-    ("Subsampling2D", (2, 6, 4, 3), dict()),
-    ("Subsampling2D", (2, 6, 9, 2), dict(pool_size=3, activation="tanh",
-                                         coefficient_initializer=L.FanIn(2.4, inputs=9))),
-    ("RadialBasis", (2, 4), dict(centres=CENTRES)),
-    ("PadChannels", (2, 3, 3, 2), dict(channels=5)),
-    ("PadChannels", (2, 3, 3, 2), dict(channels=3, axis=1)),
-    ("ClassScores", (2, 3), dict(class_names=["cat", "dog", 3])),
-]
+OWN = operators.every("OWN")
 
 
 @pytest.mark.parametrize("name, shape, arguments", OWN, ids=[passes.called(name, rest) for name, _, rest in OWN])
@@ -41,16 +31,7 @@ def test_config_and_shape(name, shape, arguments):
     assert error_of(again(numbers(*shape, dtype="float32")), y) == 0
 
 
-@pytest.mark.parametrize("name, shape, arguments, message", [
-    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0, 1), (1, 3)], kernel_size=2), r"table\[1\] = \[1, 3\].* 0 to 2"),
-    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0, 0)], kernel_size=2), r"table\[0\] = \[0, 0\] must list distinct"),
-    ("TableConv2D", (2, 6, 5, 3), dict(table=[(0,), ()], kernel_size=2), r"table\[1\] = \[\] must list"),
-    ("TableConv2D", (2, 6, 5, 3), dict(table=[(-1,)], kernel_size=2), r"table\[0\] = \[-1\] must list"),
-    ("Subsampling2D", (2, 6, 5, 3), dict(pool_size=2), "Axis 2 of the input has size 5, which pool_size=2"),
-    ("Subsampling2D", (2, 7, 6, 3), dict(pool_size=3), "Axis 1 of the input has size 7, which pool_size=3"),
-    ("RadialBasis", (2, 5), dict(centres=CENTRES), "last axis of the input has size 5, the centres have 4"),
-    ("PadChannels", (2, 3, 3, 6), dict(channels=5), "Axis -1 of the input has size 6, more than channels=5"),
-])
+@pytest.mark.parametrize("name, shape, arguments, message", operators.every("OWN_WRONG"))
 def test_shape_errors_say_what_is_wrong(name, shape, arguments, message):
     with pytest.raises(ValueError, match=message):
         getattr(L, name)(**arguments)(np.zeros(shape, "float32"))

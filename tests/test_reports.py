@@ -507,7 +507,7 @@ def test_gradient_evidence_shows_the_worst_case_of_the_newest_check():
     new = example.gradients(worst=float("nan"))
     new["rows"][-1] |= {"error": "nan", "passed": False}
     table, = blocks.gradients(arrange([old, new]))
-    assert table["failed"] == 1 and table["references"] == ["autodiff", "central differences", "loops",
+    assert table["failed"] == 1 and table["references"] == ["stock", "central differences", "loops",
                                                             "adjoint"]
     worst = next(row for row in table["rows"] if row["operator"] == "Subsampling2D")["cells"][-1]
     assert worst["error"] is None and not worst["passed"] and worst["cases"] == 4

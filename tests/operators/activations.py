@@ -1,0 +1,55 @@
+"""Activation functions."""
+from cnn_repro import layers as L
+from cnn_repro.layers import activation
+
+from .sabotage import Sabotage
+
+
+def shifted(x):
+    """An activation of which neither Keras nor this package knows anything."""
+    return x - 1
+
+
+IMAGES = (2, 8, 6, 4)
+
+DROP_INS = [
+    ("ReLU", (3, 20), dict()),
+    ("ReLU", (3, 20), dict(negative_slope=0.125)),
+    ("ReLU", (3, 20), dict(max_value=0.5)),
+    ("ReLU", (3, 20), dict(threshold=0.3)),
+    ("ReLU", (3, 20), dict(negative_slope=0.1, max_value=0.8, threshold=0.3)),
+    ("ReLU", (3, 20), dict(negative_slope=0.125, max_value=0.3, threshold=0.8)),     # a ceiling below it
+    *(("Activation", (3, 20), dict(activation=one))
+      for one in ("relu", "tanh", "sigmoid", "gelu", "linear", None, shifted)),
+]
+
+WRONG = [
+    ("ReLU", (2, 4), dict(max_value=-1.0)),
+    ("Activation", (2, 4), dict(activation="rely")),
+]
+
+ANY_SIZE = [
+    ("ReLU", IMAGES, dict()),
+]
+
+TWICE = [
+    ("Activation", (3, 5), dict(activation="tanh")),
+    ("Activation", (3, 5), dict(activation="sigmoid")),
+    ("ReLU", (3, 5), dict()),
+]
+
+CHECKED = {"Activation": "Tanh", "relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "scaled_tanh": "ScaledTanh"}
+
+
+def sabotages():
+    flat = dict(tensors=((3, 20),))
+    for formula, operator, function in (("relu_gradient", "ReLU", "relu"), ("tanh_gradient", "Tanh", "tanh"),
+                                        ("sigmoid_gradient", "Sigmoid", "sigmoid"),
+                                        ("scaled_tanh_gradient", "ScaledTanh", L.scaled_tanh)):
+        rest = dict(module=activation, formula=formula, operator=operator)
+        yield Sabotage(**rest, **flat, subject=lambda f=function: L.Activation(f), changes={"input"})
+        everything = {"input", "kernel", "bias"}                    # all that lies below the activation
+        yield Sabotage(**rest, **flat, subject=lambda f=function: L.Dense(4, activation=f), changes=everything)
+        yield Sabotage(**rest, subject=lambda f=function: L.Conv2D(3, 3, activation=f), changes=everything)
+    yield Sabotage(activation, "relu_gradient", "ReLU", lambda: L.ReLU(negative_slope=0.1, max_value=1.0),
+                   {"input"}, **flat)
