@@ -1,5 +1,7 @@
 # One command a job; every target works in .venv, which the first one makes.
 PYTHON ?= python3
+# what pyproject.toml calls extras; EXTRAS=test,jax runs the tests of the layers on JAX too
+EXTRAS ?= test
 RUN = .venv/bin/python -m repro
 PYTEST = .venv/bin/python -m pytest
 
@@ -12,7 +14,7 @@ PYTEST = .venv/bin/python -m pytest
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "cnn_repro needs Python 3.11 or later, $(PYTHON) is $$($(PYTHON) -V 2>&1); try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 # trains LeNet-5 and a small ResNet on digits that need no download, checks the gradients, writes the report

@@ -4,11 +4,11 @@
     dW[t,c,k]  = Σ_np X[n, p·s + t·d, c] dY[n,p,k]      correlation of the layer's input with dY
     dX[n,q,c]  = Σ_tk dY⁰[n, q − t·d, k] W[t,c,k]       full correlation of dY with W turned by 180°
 
-p, q, t run over all spatial axes, X is the padded input, dY⁰ is dY with s − 1 zeros between its entries.
-Source: LeCun et al. 1998, section II.A (forward); lecture note 001, sections 3.2 and 3.3 (backward).
+p, q, t run over all spatial axes, X is the padded input, dY⁰ is dY with s − 1 zeros between its entries. With several
+groups, k and c belong to the same one.  Source: LeCun et al. 1998, section II.A (forward); lecture note 001, sections
+3.2 and 3.3 (backward); lecture note 002, section 2.1 (three dimensions).
 """
 import keras
-import numpy as np
 from keras import ops
 
 from .activation import activate
@@ -22,7 +22,8 @@ def convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format
     """Convolution of x (N, *space, C) with kernel (*size, C/groups, K) → (N, *outputs, K).
 
     The number of groups follows from the kernel's channels, as in keras.ops.conv. Unlike there, a stride and a
-    dilation above 1 go together. Any floating dtype, the same for both; `data_format` is that of x and of the result.
+    dilation above 1 go together, padding may be "causal" (all before the first position), and the batch may be empty.
+    Any floating dtype, the same for both; `data_format` is that of x and of the result.
     """
     window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
 
@@ -37,11 +38,29 @@ def convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format
 
 def convolution(x, kernel, window: Window):
     """Y of x (N, *space, C) and kernel (*size, C/groups, K)."""
-    rates = window.dilation
+    rates, padding = window.dilation, window.padding
     if max(window.strides) > 1 and max(rates) > 1:      # no backend takes both: the zeros go into the kernel
         kernel, rates = dilate(kernel, rates, range(len(rates))), 1
-    return ops.conv(x, kernel, strides=window.strides, padding=window.padding,
-                    data_format="channels_last", dilation_rate=rates)
+    if padding == "causal":
+        x, padding = pad(x, window.pads(space_of(x))), "valid"
+    return _conv(x, kernel, window.strides, padding, rates)
+
+
+def _conv(x, kernel, strides, padding, rates):
+    """keras.ops.conv of any number of images. Of none TensorFlow's CPU kernels return the shape of their input."""
+    images = ops.shape(x)[0]
+    y = ops.conv(_one_image_at_least(x), kernel, strides=strides, padding=padding, data_format="channels_last",
+                 dilation_rate=rates)
+    return y if isinstance(images, int) and images else y[:images]
+
+
+def _one_image_at_least(x):
+    """x; of no images, one of zeros. Where their number is unknown it costs nothing: TensorFlow decides while it
+    runs, and its pad by nothing, like its slice of everything, is the tensor itself and no copy."""
+    missing = at_least_zero(1 - ops.shape(x)[0])
+    if isinstance(missing, int) and not missing:
+        return x
+    return ops.pad(x, [(0, missing)] + [(0, 0)] * (len(x.shape) - 1))
 
 
 def input_gradient(dy, x, kernel, window: Window):
@@ -51,13 +70,19 @@ def input_gradient(dy, x, kernel, window: Window):
         return _input_gradient_by_taps(dy, kernel, window, space, groups)
     if max(window.strides) > 1:
         return _input_gradient_strided(dy, kernel, window, space)
-    turned = ops.swapaxes(ops.flip(kernel, tuple(range(len(space)))), -1, -2)
-    if window.padding == "same" and all(extent % 2 for extent in window.extent):
-        return ops.conv(dy, turned, padding="same", data_format="channels_last", dilation_rate=window.dilation)
-    full = [(extent - 1 - low, extent - 1 - high)
-            for extent, (low, high) in zip(window.extent, window.pads(space))]
-    return ops.conv(pad(dy, full), turned, padding="valid", data_format="channels_last",
-                    dilation_rate=window.dilation)
+    return full_correlation(dy, kernel, window, window.pads(space))
+
+
+def full_correlation(dy, kernel, window: Window, cuts):
+    """Σ_tk dY[n, q − t·d, k] W[t,c,k], where the stride is 1: (N, *space, C) of dY (N, *outputs, K).
+
+    The kernel is turned by 180°, its channels are swapped. cuts: (before, after) of each axis, positions q left out.
+    """
+    turned = ops.swapaxes(ops.flip(kernel, tuple(range(len(window.size)))), -1, -2)
+    pads = [(e - 1 - low, e - 1 - high) for e, (low, high) in zip(window.extent, cuts)]
+    if all(low + high == e - 1 and low == high for (low, high), e in zip(pads, window.extent)):
+        return _conv(dy, turned, 1, "same", window.dilation)            # the backend pads faster
+    return _conv(pad(dy, pads), turned, 1, "valid", window.dilation)
 
 
 def _input_gradient_strided(dy, kernel, window, space):
@@ -83,7 +108,8 @@ def _input_gradient_by_taps(dy, kernel, window, space, groups):
 
 def kernel_gradient(dy, x, kernel, window: Window):
     """dW (*size, C/groups, K) of dY (N, *outputs, K) and x (N, *space, C). Of the kernel only the shape counts."""
-    x = pad(x, window.pads(space_of(x)))
+    # no backend convolves over the zero channels that a batch of none would make (XLA's compiler dies of it)
+    x, dy = _one_image_at_least(pad(x, window.pads(space_of(x)))), _one_image_at_least(dy)
     if _groups(x, kernel) > 1:
         return _kernel_gradient_by_taps(dy, x, kernel, window)
     # One convolution in which the batch plays the channels and dY the kernel: stride and dilation change roles.
@@ -123,14 +149,8 @@ def _merge_channels(x):
     return ops.reshape(x, (*ops.shape(x)[:-3], x.shape[-3] * x.shape[-1]))
 
 
-@keras.saving.register_keras_serializable(package="cnn_repro")
-class Conv2D(keras.layers.Conv2D):
-    """2-D convolution whose backward pass is written out (this module's formulas).
-
-    Arguments, weights, config, files and error messages are those of keras.layers.Conv2D.
-    Input (N, H, W, C) → output (N, P, Q, filters); (N, C, H, W) → (N, filters, P, Q) for channels_first.
-    Source: LeCun et al. 1998, section II.A.
-    """
+class _Convolution:
+    """What the layers below do in place of `call`. Keras's Conv1D has one that goes round its `convolution_op`."""
 
     def convolution_op(self, inputs, kernel):
         return convolve(inputs, kernel, self.strides, self.padding, self.dilation_rate, self.data_format)
@@ -142,78 +162,31 @@ class Conv2D(keras.layers.Conv2D):
         return activate(self.activation, y)
 
 
-def listed_kernels(dw, spread):
-    """dw Sᵀ: out of the dense kernel's gradient (size, size, C, K), that of the listed kernels (size, size, pairs)."""
-    flat = ops.reshape(dw, (*dw.shape[:2], -1))
-    return ops.matmul(flat, ops.transpose(ops.cast(spread, flat.dtype)))
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class Conv1D(_Convolution, keras.layers.Conv1D):
+    """1-D convolution whose backward pass is written out (this module's formulas).
+
+    Arguments, weights, config, files and error messages are those of keras.layers.Conv1D, padding="causal" included.
+    Input (N, T, C) → output (N, P, filters); (N, C, T) → (N, filters, P) for channels_first.
+    """
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")
-class TableConv2D(keras.layers.Layer):
-    """Convolution in which every output map sees only the input maps that a connection table lists.
+class Conv2D(_Convolution, keras.layers.Conv2D):
+    """2-D convolution whose backward pass is written out (this module's formulas).
 
-        Y[..., k] = Σ_{c ∈ table[k]} X[..., c] ⋆ w[:, :, (c,k)] + b[k]
-
-    One kernel a listed pair (c, k), so the layer has size² · pairs + K parameters and no more. The kernels
-    are spread over a dense kernel by a fixed 0/1 matrix S: W = w S, hence dw = dW Sᵀ.
-
-    table: for every output map the input maps it sees. kernel_size: one integer. kernel_initializer sees
-    the fan-in of each output map: "lecun98" (uniform in ±2.4/fan-in, appendix A) or any Keras initialiser.
-    Input (N, H, W, C) → output (N, H − size + 1, W − size + 1, len(table)).
-    Source: LeCun et al. 1998, section II.B, table I (layer C3).
+    Arguments, weights, config, files and error messages are those of keras.layers.Conv2D.
+    Input (N, H, W, C) → output (N, P, Q, filters); (N, C, H, W) → (N, filters, P, Q) for channels_first.
+    Source: LeCun et al. 1998, section II.A.
     """
 
-    def __init__(self, table, kernel_size, activation=None, kernel_initializer="glorot_uniform", **kwargs):
-        super().__init__(**kwargs)
-        self.table = [sorted(int(c) for c in row) for row in table]
-        self.kernel_size = int(kernel_size)
-        self.activation = keras.activations.get(activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, input_shape):
-        channels = input_shape[-1]
-        for k, row in enumerate(self.table):
-            if not row or row[-1] >= channels or row[0] < 0 or len(set(row)) < len(row):
-                raise ValueError(f"table[{k}] = {row} must list distinct input maps from 0 to {channels - 1}.")
-        pairs = [(c, k) for k, row in enumerate(self.table) for c in row]
-        spread = np.zeros((len(pairs), channels, len(self.table)), "float32")
-        for index, (c, k) in enumerate(pairs):
-            spread[index, c, k] = 1
-        self.spread = spread.reshape(len(pairs), -1)
-        taps = self.kernel_size**2
-        self.kernel = self.add_weight(
-            name="kernel", shape=(self.kernel_size, self.kernel_size, len(pairs)),
-            initializer=self._initial_kernel)
-        self.bias = self.add_weight(name="bias", shape=(len(self.table),), initializer="zeros")
-        self.connections = taps * len(pairs) + len(self.table)       # of one output position, biases included
-        self.built = True
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class Conv3D(_Convolution, keras.layers.Conv3D):
+    """3-D convolution, of videos and volumes, whose backward pass is written out (this module's formulas).
 
-    def _initial_kernel(self, shape, dtype=None):
-        """Every output map's kernels drawn as those of a dense convolution over the maps it sees."""
-        size = (self.kernel_size, self.kernel_size)
-        drawn = [ops.reshape(self.kernel_initializer((*size, len(row), 1), dtype=dtype), (*size, len(row)))
-                 for row in self.table]
-        return ops.concatenate(drawn, axis=-1)
-
-    def call(self, inputs):
-        y = convolve(inputs, self.dense_kernel(self.kernel))
-        return activate(self.activation, add_bias(y, self.bias))
-
-    def dense_kernel(self, kernel):
-        """The kernel (size, size, C, K) of the equivalent dense convolution, zero where nothing is connected."""
-        shape = (self.kernel_size, self.kernel_size, -1, len(self.table))
-
-        def forward(kernel):
-            return ops.reshape(ops.matmul(kernel, ops.cast(self.spread, kernel.dtype)), shape)
-
-        return with_gradient(forward, lambda dw, w, kernel: listed_kernels(dw, self.spread), kernel)
-
-    def compute_output_shape(self, input_shape):
-        reach = self.kernel_size - 1
-        grow = lambda n: None if n is None else n - reach                               # noqa: E731
-        return (input_shape[0], grow(input_shape[1]), grow(input_shape[2]), len(self.table))
-
-    def get_config(self):
-        return {**super().get_config(), "table": self.table, "kernel_size": self.kernel_size,
-                "activation": keras.activations.serialize(self.activation),
-                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
+    Arguments, weights, config, files and error messages are those of keras.layers.Conv3D. A kernel that spans the
+    whole depth of one channel makes it the 2-D convolution over as many channels.
+    Input (N, D, H, W, C) → output (N, O, P, Q, filters); (N, C, D, H, W) → (N, filters, O, P, Q) for channels_first.
+    Source: lecture note 002, section 2.1; Tran et al. 2015, section 3.1.
+    """

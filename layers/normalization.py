@@ -6,6 +6,10 @@
     dx = γ/√(σ² + ε) · dy                                               prediction: both are constants
 
 m counts the batch and all positions.  Source: Ioffe and Szegedy 2015, section 3 and algorithm 1.
+
+On TensorFlow keras.ops.moments holds μ constant inside σ². The variance's first derivative is right all the same,
+because Σ(x − μ) = 0, but the second lacks −2/m², and stock batch normalisation's own is wrong for it. Here σ² itself
+stands in the backward pass, whose derivative therefore needs the first derivative of σ² only, and is right.
 """
 import keras
 from keras import ops

@@ -1,13 +1,19 @@
 """Pooling and its gradients.
 
-    max       Y[p] = max_t X[p·s + t]          dX: dY[p] goes to the first position of the maximum
-    average   Y[p] = 1/m Σ_t X[p·s + t]        dX: dY[p]/m goes to each of the m positions
-    global    Y = 1/(H·W) Σ X                  dX: dY/(H·W) goes everywhere
-    subsampling (LeNet)  Y = w Σ_t X + b       dX: w dY everywhere;  dw = Σ dY Σ_t X;  db = Σ dY
+    max              Y[p] = max_t X[p·s + t]       dX: dY[p] goes to the first position of the maximum
+    average          Y[p] = 1/m Σ_t X[p·s + t]     dX: dY[p]/m goes to each of the m positions
+    global average   Y = 1/n Σ X                   dX: dY/n goes to each of the n positions
+    global max       Y = max X                     dX: dY/k goes to each of the k positions that hold the maximum
+    subsampling (LeNet)  Y = w Σ_t X + b           dX: w dY everywhere;  dw = Σ dY Σ_t X;  db = Σ dY
 
-Windows may overlap, then the gradients add up. With `same`, padded positions are never a maximum and do not count
-in an average's m.  Source: lecture note 001, section 3.1; LeCun et al. 1998, section II.B (subsampling).
+In one, two or three dimensions. Windows may overlap (AlexNet's do), then the gradients add up. With `same`, padded
+positions are never a maximum and do not count in an average's m. Of equal maxima a window's first gets all and the
+global maximum's share alike: both are what Keras does on TensorFlow, JAX and PyTorch.
+Source: lecture note 001, section 3.1; Krizhevsky et al. 2012, section 3.4 (overlapping); Lin et al. 2014, section 3.2
+(global average); LeCun et al. 1998, section II.B (subsampling).
 """
+from functools import reduce
+
 import keras
 from keras import ops
 
@@ -19,23 +25,52 @@ from .window import Window, crop, from_channels_last, pad, scatter, space_of, ta
 
 def max_pool(x, pool_size, strides=None, padding="valid", data_format="channels_last"):
     """Maximum over windows of x (N, *space, C) → (N, *outputs, C)."""
-    return _pool(x, Window.of(pool_size, strides or pool_size, padding), data_format, ops.max_pool, max_pool_gradient)
+    return _pool(x, Window.of(pool_size, strides or pool_size, padding), data_format, _largest, max_pool_gradient)
 
 
 def average_pool(x, pool_size, strides=None, padding="valid", data_format="channels_last"):
     """Mean over windows of x (N, *space, C) → (N, *outputs, C)."""
-    return _pool(x, Window.of(pool_size, strides or pool_size, padding), data_format,
-                 ops.average_pool, average_pool_gradient)
+    return _pool(x, Window.of(pool_size, strides or pool_size, padding), data_format, _mean, average_pool_gradient)
 
 
 def _pool(x, window, data_format, operator, gradient):
     def forward(x):
-        return operator(x, window.size, window.strides, window.padding, data_format="channels_last")
+        return operator(x, window)
 
     def backward(dy, y, x):
         return gradient(dy, y, x, window)
 
     return from_channels_last(with_gradient(forward, backward, to_channels_last(x, data_format)), data_format)
+
+
+def _largest(x, window):
+    if _volumes_of_doubles(x):
+        return reduce(ops.maximum, _views(x, window, float("-inf")))
+    return ops.max_pool(x, window.size, window.strides, window.padding, data_format="channels_last")
+
+
+def _mean(x, window):
+    # where PyTorch has more positions to pad after than before, Keras repeats the border and counts it as input
+    uneven = keras.backend.backend() == "torch" and any(low != high for low, high in window.pads(space_of(x)))
+    if uneven or _volumes_of_doubles(x):
+        return reduce(ops.add, _views(x, window, 0)) / _positions(x, window)
+    return ops.average_pool(x, window.size, window.strides, window.padding, data_format="channels_last")
+
+
+def _volumes_of_doubles(x):
+    """Three dimensions in float64: TensorFlow pools no such thing."""
+    return len(x.shape) == 5 and keras.backend.standardize_dtype(x.dtype) == "float64"
+
+
+def _views(x, window, beyond):
+    """The taps of x with the value `beyond` around it."""
+    space = space_of(x)
+    return taps(pad(x, window.pads(space), value=beyond), window, window.outputs(space))
+
+
+def _positions(x, window):
+    """m: how many positions of each window lie inside x, (1, *outputs, 1)."""
+    return reduce(ops.add, _views(ops.ones_like(x[:1, ..., :1]), window, 0))
 
 
 def max_pool_gradient(dy, y, x, window: Window):
@@ -56,16 +91,12 @@ def average_pool_gradient(dy, y, x, window: Window):
     """dX: dY/m at each of the window's m positions."""
     pads = window.pads(space_of(x))
     padded = tuple(n + low + high for n, (low, high) in zip(space_of(x), pads))
-    if window.padding == "valid":
-        share = dy / window.count
-    else:
-        inside = pad(ops.ones_like(x[:1, ..., :1]), pads)
-        share = dy / sum(taps(inside, window, space_of(y)))
+    share = dy / (window.count if window.padding == "valid" else _positions(x, window))
     return crop(scatter([share] * window.count, window, padded), pads, space_of(x))
 
 
 def global_average_pool(x, axes=(1, 2), keepdims=False):
-    """Mean of x over the spatial `axes`: (N, H, W, C) → (N, C)."""
+    """Mean of x over the spatial `axes`: (N, H, W, C) → (N, C), or (N, 1, 1, C) with keepdims."""
     def forward(x):
         return ops.mean(x, axis=axes, keepdims=keepdims)
 
@@ -76,13 +107,35 @@ def global_average_pool(x, axes=(1, 2), keepdims=False):
 
 
 def global_average_pool_gradient(dy, x, axes, keepdims=False):
-    """dX: dY/(H·W) everywhere."""
+    """dX: dY/n everywhere."""
     shape = ops.shape(x)
     count = 1
     for axis in axes:
         count = count * shape[axis]
     dy = dy if keepdims else ops.expand_dims(dy, axes)
     return ops.broadcast_to(dy / ops.cast(count, dy.dtype), shape)
+
+
+def global_max_pool(x, axes=(1, 2), keepdims=False):
+    """Maximum of x over the spatial `axes`: (N, H, W, C) → (N, C), or (N, 1, 1, C) with keepdims."""
+    def forward(x):
+        if x.shape[0] == 0:             # ops.max refuses an empty batch; its sum has the same shape and no entries
+            return ops.sum(x, axis=axes, keepdims=keepdims)
+        return ops.max(x, axis=axes, keepdims=keepdims)
+
+    def backward(dy, y, x):
+        return global_max_pool_gradient(dy, y, x, axes, keepdims)
+
+    return with_gradient(forward, backward, x)
+
+
+def global_max_pool_gradient(dy, y, x, axes, keepdims=False):
+    """dX: dY/k at each of the k positions that hold the maximum, as the mean of all ways to choose one of them."""
+    if not keepdims:
+        dy, y = ops.expand_dims(dy, axes), ops.expand_dims(y, axes)
+    hit = ops.cast(x == y, "float32")                   # float16 cannot count beyond 2048
+    share = dy / ops.cast(ops.sum(hit, axis=axes, keepdims=True), dy.dtype)
+    return ops.cast(hit, dy.dtype) * share
 
 
 def subsample(x, coefficient, bias, pool_size):
@@ -109,29 +162,97 @@ def subsampling_gradients(dy, x, coefficient, window: Window):
     return dx, ops.sum(dy * window_sum(x, window), axis=(0, 1, 2))
 
 
-@keras.saving.register_keras_serializable(package="cnn_repro")
-class MaxPooling2D(keras.layers.MaxPooling2D):
-    """keras.layers.MaxPooling2D with its backward pass written out. (N, H, W, C) → (N, P, Q, C)."""
-
+class _MaxPooling:
     def call(self, inputs):
         return max_pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
 
-@keras.saving.register_keras_serializable(package="cnn_repro")
-class AveragePooling2D(keras.layers.AveragePooling2D):
-    """keras.layers.AveragePooling2D with its backward pass written out. (N, H, W, C) → (N, P, Q, C)."""
-
+class _AveragePooling:
     def call(self, inputs):
         return average_pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
 
+class _GlobalAveragePooling:
+    def call(self, inputs):
+        return global_average_pool(inputs, _spatial_axes(inputs, self.data_format), self.keepdims)
+
+
+class _GlobalMaxPooling:
+    def call(self, inputs):
+        return global_max_pool(inputs, _spatial_axes(inputs, self.data_format), self.keepdims)
+
+
+def _spatial_axes(x, data_format):
+    first = 1 if data_format == "channels_last" else 2
+    return tuple(range(first, first + len(x.shape) - 2))
+
+
 @keras.saving.register_keras_serializable(package="cnn_repro")
-class GlobalAveragePooling2D(keras.layers.GlobalAveragePooling2D):
+class MaxPooling1D(_MaxPooling, keras.layers.MaxPooling1D):
+    """keras.layers.MaxPooling1D with its backward pass written out. (N, L, C) → (N, P, C)."""
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class MaxPooling2D(_MaxPooling, keras.layers.MaxPooling2D):
+    """keras.layers.MaxPooling2D with its backward pass written out. (N, H, W, C) → (N, P, Q, C)."""
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class MaxPooling3D(_MaxPooling, keras.layers.MaxPooling3D):
+    """keras.layers.MaxPooling3D with its backward pass written out. (N, D, H, W, C) → (N, O, P, Q, C)."""
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class AveragePooling1D(_AveragePooling, keras.layers.AveragePooling1D):
+    """keras.layers.AveragePooling1D with its backward pass written out. (N, L, C) → (N, P, C)."""
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class AveragePooling2D(_AveragePooling, keras.layers.AveragePooling2D):
+    """keras.layers.AveragePooling2D with its backward pass written out. (N, H, W, C) → (N, P, Q, C)."""
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class AveragePooling3D(_AveragePooling, keras.layers.AveragePooling3D):
+    """keras.layers.AveragePooling3D with its backward pass written out. (N, D, H, W, C) → (N, O, P, Q, C)."""
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class GlobalAveragePooling1D(_GlobalAveragePooling, keras.layers.GlobalAveragePooling1D):
+    """keras.layers.GlobalAveragePooling1D with its backward pass written out. (N, L, C) → (N, C).
+
+    With a mask (N, L) it is the mean over the steps that are kept, another operator: the stock layer computes it.
+    """
+
+    def call(self, inputs, mask=None):
+        if mask is not None:
+            return keras.layers.GlobalAveragePooling1D.call(self, inputs, mask=mask)
+        return super().call(inputs)
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class GlobalAveragePooling2D(_GlobalAveragePooling, keras.layers.GlobalAveragePooling2D):
     """keras.layers.GlobalAveragePooling2D with its backward pass written out. (N, H, W, C) → (N, C)."""
 
-    def call(self, inputs):
-        axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
-        return global_average_pool(inputs, axes, self.keepdims)
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class GlobalAveragePooling3D(_GlobalAveragePooling, keras.layers.GlobalAveragePooling3D):
+    """keras.layers.GlobalAveragePooling3D with its backward pass written out. (N, D, H, W, C) → (N, C)."""
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class GlobalMaxPooling1D(_GlobalMaxPooling, keras.layers.GlobalMaxPooling1D):
+    """keras.layers.GlobalMaxPooling1D with its backward pass written out. (N, L, C) → (N, C)."""
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class GlobalMaxPooling2D(_GlobalMaxPooling, keras.layers.GlobalMaxPooling2D):
+    """keras.layers.GlobalMaxPooling2D with its backward pass written out. (N, H, W, C) → (N, C)."""
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class GlobalMaxPooling3D(_GlobalMaxPooling, keras.layers.GlobalMaxPooling3D):
+    """keras.layers.GlobalMaxPooling3D with its backward pass written out. (N, D, H, W, C) → (N, C)."""
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

@@ -16,7 +16,10 @@ from keras import ops
 
 @dataclass(frozen=True)
 class Window:
-    """size, strides, dilation: one integer a spatial axis; padding: "valid" or "same" (TensorFlow's rule)."""
+    """size, strides, dilation: one integer a spatial axis.
+
+    padding: "valid", "same" (TensorFlow's rule) or "causal" (all of it before, so that no window looks ahead).
+    """
     size: tuple[int, ...]
     strides: tuple[int, ...]
     padding: str = "valid"
@@ -40,14 +43,16 @@ class Window:
 
     def outputs(self, space) -> tuple:
         """The number of windows along each axis of an input of size `space`."""
-        if self.padding == "same":
-            return tuple(-(-n // s) for n, s in zip(space, self.strides))
-        return tuple((n - e) // s + 1 for n, e, s in zip(space, self.extent, self.strides))
+        if self.padding == "valid":
+            return tuple((n - e) // s + 1 for n, e, s in zip(space, self.extent, self.strides))
+        return tuple(-(-n // s) for n, s in zip(space, self.strides))
 
     def pads(self, space) -> tuple[tuple, ...]:
         """(before, after) along each axis; `same` puts the odd one after, as TensorFlow does."""
         if self.padding == "valid":
             return ((0, 0),) * len(self.size)
+        if self.padding == "causal":
+            return tuple((e - 1, 0) for e in self.extent)
         pads = []
         for n, p, e, s in zip(space, self.outputs(space), self.extent, self.strides):
             # stride 1 needs no look at n, which may be unknown while a graph is built

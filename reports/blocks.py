@@ -2,12 +2,14 @@
 import base64
 import re
 from collections import Counter
+from operator import ge, le
 
 from scipy.stats import binomtest
 
 from .compare import count, rules
 from .evidence import Evidence
 
+MOST_TIMINGS = 400          # rows of one table of a benchmark
 MOST_CLASSES = 20           # of a confusion matrix; beyond that the most confused pairs
 LARGEST_PICTURE = 64 * 2**10
 PICTURE = re.compile(r"(?:data:image/png;base64,)?([A-Za-z0-9+/]+={0,2})")
@@ -173,9 +175,49 @@ def speed(evidence: Evidence) -> list[dict]:
     return rows
 
 
+def benches(evidence: Evidence) -> list[dict]:
+    """Our layers against stock Keras on the clock: of each backend, machine and way of compiling the newest tables.
+
+    Networks, operators and forms may come from different records; each table carries its own.
+    """
+    setups = {}
+    for record in evidence.benches:                                         # oldest first: a newer table replaces
+        tables = setups.setdefault((record["backend"], record["compile"], _machine(record)), {})
+        for kind in {row["kind"] for row in record["rows"]}:
+            rows = [row for row in record["rows"] if row["kind"] == kind]
+            tables[kind] = {"record": record, "rows": rows[:MOST_TIMINGS], "omitted": len(rows) - MOST_TIMINGS}
+    return [{"backend": backend, "compile": form, "machine": machine,
+             "networks": _against_goals(tables["network"]) if "network" in tables else None,
+             "operators": tables.get("operator"),
+             "forms": tables["form"] | {"questions": _by_name(tables["form"]["rows"])} if "form" in tables else None,
+             "rows": [row for kind in ("network", "operator", "form") for row in tables.get(kind, {}).get("rows", ())]}
+            for (backend, form, machine), tables in sorted(setups.items())]
+
+
+def _against_goals(table: dict) -> dict:
+    """The networks' table with the goals of its record and whether each is met; None where that cannot be said."""
+    goals, mean, rows = table["record"]["goals"], table["record"]["geometric_mean"], table["rows"]
+
+    def met(name, values, good):
+        if goals[name] is None or None in values:
+            return None
+        return all(good(value, goals[name]) for value in values)
+    return table | {"mean": mean, "goals": goals, "met": {
+        "mean": met("mean", [mean], ge), "network": met("network", [row["ratio"] for row in rows], ge),
+        "memory": met("memory", [row["memory_ratio"] for row in rows], le)}}
+
+
+def _by_name(rows) -> list[tuple[str, list[dict]]]:
+    """The forms of each question, fastest first; what could not be timed last."""
+    names = dict.fromkeys(row["name"] for row in rows)
+    return [(name, sorted((row for row in rows if row["name"] == name),
+                          key=lambda row: -1 if row["ratio"] is None else row["ratio"], reverse=True))
+            for name in names]
+
+
 def provenance(evidence: Evidence) -> list[tuple[str, list[tuple[str, int]]]]:
     """What the runs ran on: (heading, [(one setup in words, number of records)])."""
-    records = [*evidence.runs, *evidence.gradients]
+    records = [*evidence.runs, *evidence.gradients, *evidence.benches]
     return [
         ("Software", _distinct(records, lambda r: ", ".join(map(" ".join, r["versions"].items())))),
         ("Machines", _distinct(records, _machine)),
@@ -216,5 +258,6 @@ def failures(evidence: Evidence) -> list[dict]:
             found.append({"run": run, "status": run["status"], "why": why})
         elif run["result"]["test_error"] is None:
             found.append({"run": run, "status": "no result", "why": "finished without a test error"})
-    return found + [{"run": record, "status": record["status"], "why": record["reason"] or "gradient check"}
-                    for record in evidence.gradients if record["status"] != "finished"]
+    return found + [{"run": record, "status": record["status"], "why": record["reason"] or what}
+                    for what, records in (("gradient check", evidence.gradients), ("benchmark", evidence.benches))
+                    for record in records if record["status"] != "finished"]

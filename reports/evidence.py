@@ -131,7 +131,15 @@ GRADIENTS = COMMON | {
     "passed": flag,
 }
 NETWORK = COMMON | {"paper": text, "architecture": text, "model": TRAINING["model"]}
-SHAPES = {"training": TRAINING, "gradients": GRADIENTS, "network": NETWORK}
+BENCH = COMMON | {
+    "compile": text, "memory_method": text, "geometric_mean": number,
+    "goals": {"mean": number, "network": number, "memory": number},
+    "rows": [{"kind": text, "name": text, "form": text, "formula": text, "batch": number, "rounds": number,
+              "ours_ms": number, "stock_ms": number, "ratio": number, "low": number, "high": number,
+              "memory_ours_mib": number, "memory_stock_mib": number, "memory_ratio": number,
+              "error": number, "threshold": number, "refused": text, "note": text}],
+}
+SHAPES = {"training": TRAINING, "gradients": GRADIENTS, "network": NETWORK, "bench": BENCH}
 
 
 def fit(value, shape, where: str = ""):
@@ -195,6 +203,7 @@ class Evidence:
     groups: tuple[Group, ...] = ()
     gradients: tuple[dict, ...] = ()            # oldest first
     networks: tuple[dict, ...] = ()             # built and measured, not trained; oldest first
+    benches: tuple[dict, ...] = ()              # ours and stock Keras on the clock; oldest first
     broken: tuple[tuple[str, str], ...] = ()    # (file or id, reason)
 
     @cached_property
@@ -204,7 +213,8 @@ class Evidence:
     @cached_property
     def newest(self) -> dict | None:
         """The record whose end (or start) is latest."""
-        dated = [(when, record["id"], record) for record in (*self.runs, *self.gradients, *self.networks)
+        every = (*self.runs, *self.gradients, *self.networks, *self.benches)
+        dated = [(when, record["id"], record) for record in every
                  for when in (record["ended"], record["started"]) if TIME.fullmatch(when)]
         return max(dated, key=lambda item: item[:2])[2] if dated else None
 
@@ -223,7 +233,7 @@ def gather(folders) -> Evidence:
 
 def arrange(found, broken=()) -> Evidence:
     """Check records of any kind and group them; one that lies in two folders counts once."""
-    groups, others, broken, seen = {}, {"gradients": [], "network": []}, list(broken), set()
+    groups, others, broken, seen = {}, {"gradients": [], "network": [], "bench": []}, list(broken), set()
     for raw in found:
         shape = SHAPES.get(raw.get("kind"))
         if shape is None or raw["id"] in seen:      # a kind that this report knows nothing of
@@ -241,7 +251,7 @@ def arrange(found, broken=()) -> Evidence:
     return Evidence(
         tuple(Group(key, tuple(sorted(groups[key], key=_by_seed))) for key in sorted(groups)),
         *(tuple(sorted(others[kind], key=lambda record: (record["ended"], record["id"])))
-          for kind in ("gradients", "network")),
+          for kind in ("gradients", "network", "bench")),
         tuple(sorted({(text(name, ""), text(why, "")) for name, why in broken})))
 
 

@@ -62,7 +62,7 @@ def render(evidence: Evidence, rows: list[Row], cards, title: str) -> str:
         rows=sorted(rows, key=lambda row: (row.unit == "count", row.kind != "paper")),      # errors first
         rules=rules(), cards=[card for card in cards if card.results], articles=shown,
         anchors={article["group"].key: article["anchor"] for article in shown},
-        gradients=blocks.gradients(evidence), speed=blocks.speed(evidence),
+        gradients=blocks.gradients(evidence), speed=blocks.speed(evidence), benches=blocks.benches(evidence),
         provenance=blocks.provenance(evidence),
         failures=blocks.failures(evidence), broken=evidence.broken, runs=evidence.runs,
         left_out=sum(article["left_out"] for article in shown), raw=Markup(raw_data(evidence, rows, title)),
@@ -133,6 +133,8 @@ def raw_data(evidence: Evidence, rows: list[Row], title: str) -> str:
         "runs": [run | {"history": history} for run, history in zip(_records(runs), curves)],
         "gradients": [{key: table[key] for key in ("backend", "cases", "failed", "references", "rows")}
                       for table in blocks.gradients(evidence)],
+        "benches": [{key: bench[key] for key in ("backend", "compile", "machine", "rows")}
+                    for bench in blocks.benches(evidence)],
         "malformed": [list(item) for item in evidence.broken],
     }
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -158,6 +160,7 @@ def _environment() -> jinja2.Environment:
         kib=lambda value: f"{value / 1024:,.{0 if value >= 10240 else 1}f} KiB" if value else "–",
         thousands=lambda value: f"{value:,.0f}", short_count=_short_count, duration=_duration, size=_size,
         published=tables.published, measured=tables.measured, strip=figures.strip, scientific=_scientific,
+        milliseconds=lambda value: "–" if value is None else f"{value:,.3g} ms",
         metric=lambda name: tables.METRICS.get(name, name), slug=lambda verdict: verdict.replace(" ", "-"),
         class_name=blocks.class_name)
     environment.globals.update(count=count)

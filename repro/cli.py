@@ -118,6 +118,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the record goes")
     one.add_argument("--keep", action="store_true", help="copy the record to reports/records as evidence")
 
+    one = verb("bench", bench, "our layers against stock Keras on the clock, alternating in one run")
+    one.add_argument("names", nargs="*", metavar="NAME", help="only these networks and operators, e.g. Conv2D")
+    for kind, text in (("network", "training steps of whole networks, and their memory"),
+                       ("operator", "forward and backward passes of single layers"),
+                       ("form", "what else a convolution's gradients could be computed by")):
+        one.add_argument(f"--{kind}s", dest="kinds", action="append_const", const=kind,
+                         help=f"{text} (default: networks and operators)")
+    one.add_argument("--rounds", type=int, default=9, help="each times both sides twice (default: 9)")
+    one.add_argument("--batch", type=int, help="instead of each row's own")
+    one.add_argument("--compile", choices=("graph", "xla"), help="default: as training does, on JAX xla")
+    one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the record goes")
+    one.add_argument("--keep", action="store_true", help="copy the record to reports/records as evidence")
+
     one = verb("data", data, "the data sets: list, prepare or verify")
     one.add_argument("action", choices=("list", "prepare", "verify"), nargs="?", default="list")
     one.add_argument("names", nargs="*", metavar="NAME")
@@ -264,6 +277,50 @@ def check(options):
         keep(record)
     print(f"{sum(row['passed'] for row in rows)} of {len(rows)} comparisons within their thresholds; {path}")
     return 0 if record["passed"] else 1
+
+
+def bench(options):
+    if options.rounds < 1 or (options.batch is not None and options.batch < 1):
+        raise UsageError("--rounds and --batch are positive numbers")
+    if options.keep and options.names:
+        raise UsageError("--keep is for whole tables: leave the names out")
+    from .bench import names
+    try:
+        names.check(options.names)
+    except LookupError as error:
+        raise UsageError(str(error.args[0])) from None
+    start_backend()
+    import keras
+    import time
+    from .bench import backends, measure, memory
+    backend = keras.backend.backend()
+    form = options.compile or next(iter(backends.forms()), None)
+    if form not in backends.forms():
+        raise Failure(f"bench compiles with TensorFlow (graph, xla) and JAX (xla), not with {backend}"
+                      + (f" ({form})" if form else ""))
+    begun, started, rows = time.monotonic(), records.now(), []
+    print(measure.HEAD)
+    for row in measure.bench(options.names, options.kinds or measure.KINDS[:2], options.rounds, options.batch, form):
+        if "form" in row and row["name"] not in (one["name"] for one in rows[-1:]):
+            print(row["name"])
+        rows.append(row)
+        print(measure.line(row), flush=True)
+    if not rows:
+        raise Failure(f"nothing to time: {', '.join(options.names)} has no such rows, or no backward pass of ours")
+    refused = [row["name"] for row in rows if "refused" in row]
+    record = {
+        "schema": records.SCHEMA, "kind": "bench", "id": records.new_id("bench", backend, form),
+        "status": "failed" if refused else "finished", "reason": ", ".join(refused), "started": started,
+        "ended": records.now(), "wall_seconds": round(time.monotonic() - begun, 1), **records.provenance(),
+        "backend": backend, "compile": form, "goals": measure.GOALS, "memory_method": memory.METHOD,
+        "geometric_mean": measure.geometric_mean(rows), "rows": rows}
+    record["hardware"]["accelerators"] = backends.accelerators()
+    print(measure.summary(rows) or "no network was timed")
+    path = records.write_record(options.runs / record["id"] / "record.json", record)
+    if options.keep:
+        keep(record)
+    print(f"{len(rows) - len(refused)} of {len(rows)} rows timed; {path}")
+    return 1 if refused else 0
 
 
 def data(options):

@@ -135,6 +135,29 @@ def gradients(backend="tensorflow", worst=1e-9, **more) -> dict:
             "passed": all(row["passed"] for row in rows)} | {key: base[key] for key in keep} | more
 
 
+def bench(backend="tensorflow", ratios=(1.1, 0.95), memory=1.05, forms=True, **more) -> dict:
+    """One benchmark: a network a ratio, two operators, the second refused, and three forms of one gradient."""
+    def row(kind, name, ratio, **more):
+        return {"kind": kind, "name": name, "batch": 128, "error": 1e-6, "threshold": 1e-3, "rounds": 9,
+                "ours_ms": 100.0, "stock_ms": round(100 * ratio, 4), "ratio": ratio, "low": round(ratio - 0.02, 4),
+                "high": round(ratio + 0.03, 4)} | more
+    rows = [row("network", f"net{i}", ratio, memory_ours_mib=round(200 * memory, 1), memory_stock_mib=200.0,
+                memory_ratio=memory) for i, ratio in enumerate(ratios)]
+    rows += [row("operator", "Conv2D(16, 3, same, no bias) on 32×32×16", 1.02),
+             {"kind": "operator", "name": "Dense(10) on 84", "batch": 128, "error": 0.5, "threshold": 1e-3,
+              "refused": "ours and stock differ by 5.0e-01, allowed 1e-03: not timed"}]
+    rows += [row("form", "kernel gradient of Conv2D(16, 3, same, no bias) on 32×32×16", ratio, form=form,
+                 formula=f"the formula of {form}") for form, ratio in (
+                     ("layers kernel gradient", 1.0), ("product a tap", 1.3), ("patches", 0.2)) if forms]
+    base = training()
+    keep = ("started", "ended", "wall_seconds", "commit", "dirty", "version", "versions", "hardware")
+    return {"schema": 1, "kind": "bench", "id": f"bench-{backend}-20260102T000000", "status": "failed",
+            "reason": "Dense(10) on 84", "command": "python -m repro bench", "backend": backend, "compile": "graph",
+            "goals": {"mean": 1.0, "network": 0.9, "memory": 1.1}, "memory_method": "in a fresh process",
+            "geometric_mean": round(math.prod(ratios) ** (1 / len(ratios)), 4) if ratios else None,
+            "rows": rows} | {key: base[key] for key in keep} | more
+
+
 # ------------------------------------------------------------------------------------------------- pictures
 
 def png(pixels: list[list[tuple[int, ...]]]) -> str:
@@ -256,7 +279,7 @@ def demonstration() -> list[dict]:
                 training("plain110_cifar", "cifar10", 2, 71.0, "paper", model=resnet20(), epochs=40),
                 training("plain110_cifar", "cifar10", 3, 88.0, "paper", model=resnet20(), epochs=40),
                 training("resnet56_cifar", "cifar10", 0, 6.9, "paper", epochs=164, model=resnet20())]
-    return [*records, gradients(), gradients("jax", worst=3e-5)]
+    return [*records, gradients(), gradients("jax", worst=3e-5), bench(), bench("jax", (1.2, 0.85), 1.3, compile="xla")]
 
 
 TABLE = Table("net", "Table 2", ({"stage": "conv1", "output": [8, 8, 4], "parameters": 100},

@@ -76,7 +76,7 @@ def test_help_list_and_every_wrong_name_answer_without_tensorflow(tmp_path):
                 ["list", "lenet6"], ["show", "lenet6"], ["train", "lenet6"], ["train", "lenet5", "--recipe", "papr"],
                 ["train", "lenet5", "--dataset", "digts"], ["train", "lenet5", "--set", "bach=1"],
                 ["train", "lenet5", "--layers", "stok"], ["data", "verify", "mnst"], ["evaluate", "nowhere"],
-                ["predict", "nowhere", "image.png"], ["report", "nowhere"]]
+                ["predict", "nowhere", "image.png"], ["bench", "Dens"], ["report", "nowhere"]]
     code = f"""
 import sys
 from cnn_repro.repro import cli
@@ -95,8 +95,8 @@ print("codes", *codes)
 """
     child = python("-c", code, cwd=tmp_path)
     assert child.returncode == 0, child.stderr
-    assert child.stdout.splitlines()[-1].split()[1:] == "0 0 0 0 0 2 2 2 2 2 2 2 2 2 1 1 1".split()
-    assert child.stderr.count("\n") == 12 and "Traceback" not in child.stderr
+    assert child.stdout.splitlines()[-1].split()[1:] == "0 0 0 0 0 2 2 2 2 2 2 2 2 2 1 1 2 1".split()
+    assert child.stderr.count("\n") == 13 and "Traceback" not in child.stderr
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -116,6 +116,10 @@ print("codes", *codes)
     (["train", "lenet5_modern", "--set", "batch=many"], "batch must be an integer of at least 1, not 'many'"),
     (["train", "lenet5_modern", "--layers", "stok"], "unknown 'stok', did you mean 'stock'?"),
     (["train", "lenet5_modern", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
+    (["bench", "Dens"], "no network or operator 'Dens', did you mean 'Dense'?"),
+    (["bench", "resnet20_cifra"], "no network or operator 'resnet20_cifra', did you mean 'resnet20_cifar'?"),
+    (["bench", "--rounds", "0"], "--rounds and --batch are positive numbers"),
+    (["bench", "Dense", "--keep"], "--keep is for whole tables: leave the names out"),
     (["train"], "the following arguments are required: network"),
     ([], "the following arguments are required: VERB"),
     (["show", "lenet5", "--input-shape", "32x32"], "--input-shape 32x32 is not H,W,C"),

@@ -7,10 +7,11 @@ import numpy as np
 import operators
 import passes
 import pytest
-import tensorflow as tf
-from passes import called, numbers
+from keras import ops
+from passes import PRECISE, called, numbers, within
 
 from cnn_repro import layers as L
+from cnn_repro.repro import check
 from cnn_repro.repro.check import error_of
 
 DROP_INS = sorted({name for name, _, _ in operators.every("DROP_INS")})
@@ -20,7 +21,7 @@ def pair(name, shape, **arguments):
     """Our layer and Keras's, built for inputs of this shape, with the same weights."""
     layers = [getattr(namespace, name)(name="layer", **arguments) for namespace in (L, keras.layers)]
     for layer in layers:
-        layer.build((None, *shape[1:]))
+        layer.build(passes.resized(shape, None))
         layer.set_weights([np.abs(numbers(*weight.shape, seed=index)) + 0.5 if weight.name == "moving_variance"
                            else numbers(*weight.shape, seed=index) for index, weight in enumerate(layer.weights)])
     return layers
@@ -40,22 +41,23 @@ CASES = operators.every("DROP_INS")
 
 @pytest.mark.parametrize("name, shape, arguments", CASES, ids=[called(name, rest) for name, _, rest in CASES])
 def test_numbers_weights_and_config_are_those_of_keras(name, shape, arguments):
-    ours, stock = pair(name, shape, dtype="float64", **arguments)
+    ours, stock = pair(name, shape, **{"dtype": PRECISE, **arguments})
     assert type(ours) is getattr(L, name) and type(ours) is not type(stock) and isinstance(ours, type(stock))
     assert [weight.path for weight in ours.weights] == [weight.path for weight in stock.weights]
     assert [weight.shape for weight in ours.weights] == [weight.shape for weight in stock.weights]
     assert ours.get_config() == stock.get_config()
     assert ours.count_params() == stock.count_params()
-    call = dict(training=True) if name == "BatchNormalization" else {}
-    found, expected = (passes.of(layer, numbers(*shape, seed=9), **call) for layer in (ours, stock))
-    assert_same(found, expected, 1e-10)
+    call = dict(training=True) if name in ("BatchNormalization", "Dropout") else {}
+    x = passes.drawn(shape, seed=9)
+    found, expected = (passes.of(layer, x, **call) for layer in (ours, stock))
+    assert_same(found, expected, within(1e-10))
     assert ours.compute_output_shape(shape) == stock.compute_output_shape(shape) == found[0].shape
-    assert {"input", *(weight.name for weight in ours.trainable_weights)} == found[1].keys()
+    assert {*passes.named(x), *(weight.name for weight in ours.trainable_weights)} == found[1].keys()
     for mine, theirs in zip(ours.non_trainable_weights, stock.non_trainable_weights):    # moving averages
-        assert error_of(mine, theirs) <= 1e-12
+        assert error_of(mine, theirs) <= within(1e-12)
     if name == "BatchNormalization":                    # and by the averages, which prediction leaves alone
         before = ours.get_weights()
-        assert_same(passes.of(ours, numbers(*shape, seed=8)), passes.of(stock, numbers(*shape, seed=8)), 1e-10)
+        assert_same(passes.of(ours, numbers(*shape, seed=8)), passes.of(stock, numbers(*shape, seed=8)), within(1e-10))
         assert all((old == new).all() for old, new in zip(before, ours.get_weights()))
 
 
@@ -68,16 +70,16 @@ def test_every_drop_in_has_a_case():
     dict(), dict(strides=2, padding="same"), dict(dilation_rate=2), dict(activation="relu")], ids=str)
 def test_channels_first_is_channels_last_transposed(arguments):
     """On a CPU stock Keras refuses channels_first without groups: its channels_last layer is the witness."""
-    first = L.Conv2D(3, 3, data_format="channels_first", dtype="float64", **arguments)
-    last = keras.layers.Conv2D(3, 3, dtype="float64", **arguments)
+    first = L.Conv2D(3, 3, data_format="channels_first", dtype=PRECISE, **arguments)
+    last = keras.layers.Conv2D(3, 3, dtype=PRECISE, **arguments)
     first.build((None, 4, 7, 6))
     last.build((None, 7, 6, 4))
     first.set_weights([numbers(3, 3, 4, 3), numbers(3, seed=1)])
     last.set_weights(first.get_weights())
     x = numbers(2, 7, 6, 4)
-    y, expected = passes.run(lambda x: tf.transpose(last(x), (0, 3, 1, 2)), {"input": x}, last.trainable_weights)
+    y, expected = passes.run(lambda x: ops.transpose(last(x), (0, 3, 1, 2)), {"input": x}, last.trainable_weights)
     found = passes.of(first, x.transpose(0, 3, 1, 2))
-    assert_same((found[0], found[1] | {"input": found[1]["input"].transpose(0, 2, 3, 1)}), (y, expected), 1e-10)
+    assert_same((found[0], found[1] | {"input": found[1]["input"].transpose(0, 2, 3, 1)}), (y, expected), within(1e-10))
     assert first.compute_output_shape((2, 4, 7, 6)) == y.shape
 
 
@@ -86,7 +88,7 @@ def test_channels_first_is_channels_last_transposed(arguments):
 def test_low_rank_adaptation_gets_its_gradients(name, shape, arguments):
     results = []
     for namespace in (L, keras.layers):
-        layer = getattr(namespace, name)(dtype="float64", **arguments)
+        layer = getattr(namespace, name)(dtype=PRECISE, **arguments)
         layer.build((None, *shape[1:]))
         layer.enable_lora(2)
         for index, weight in enumerate(layer.weights):
@@ -105,11 +107,9 @@ def test_low_rank_adaptation_gets_its_gradients(name, shape, arguments):
 ])
 def test_the_rectifiers_derivative_at_its_corners(arguments, expected):
     """At the threshold the one below, at the ceiling the one above. Keras's own depends on the arguments."""
-    x = tf.constant([-1.0, 0.0, 0.5, 1.0, 6.0, 7.0])
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = L.ReLU(**arguments)(x)
-    assert tape.gradient(y, x).numpy().tolist() == expected
+    x = np.array([-1.0, 0.0, 0.5, 1.0, 6.0, 7.0], "float32")
+    found, = check.gradients(L.ReLU(**arguments), [x], np.ones_like(x))
+    assert found.tolist() == expected
 
 
 def test_moving_averages_follow_those_of_keras_over_several_steps():
@@ -123,13 +123,13 @@ def test_moving_averages_follow_those_of_keras_over_several_steps():
 
 
 def test_a_mask_is_left_to_keras():
-    ours, stock = pair("BatchNormalization", (3, 5, 2), dtype="float64")
-    mask = tf.constant(np.arange(15).reshape(3, 5) % 4 > 0)
+    ours, stock = pair("BatchNormalization", (3, 5, 2), dtype=PRECISE)
+    mask = ops.convert_to_tensor(np.arange(15).reshape(3, 5) % 4 > 0)
     found, expected = (passes.of(layer, numbers(3, 5, 2), training=True, mask=mask) for layer in (ours, stock))
-    assert_same(found, expected, 1e-12)
+    assert_same(found, expected, within(1e-12))
     assert error_of(found[0], passes.of(ours, numbers(3, 5, 2), training=True)[0]) > 1e-3
     with pytest.raises(ValueError, match="mask"):
-        ours(numbers(3, 5, 2), mask=tf.ones((3, 5, 2)))
+        ours(numbers(3, 5, 2), mask=ops.ones((3, 5, 2)))
     chain = keras.Sequential([keras.layers.Masking(), L.BatchNormalization(), L.ReLU(), L.Activation("tanh")])
     assert chain(np.ones((2, 3, 4), "float32"))._keras_mask.shape == (2, 3)         # it passes through
 
@@ -142,7 +142,7 @@ def test_the_errors_are_those_of_keras(name, shape, arguments):
     said = []
     for namespace in (L, keras.layers):
         with pytest.raises(Exception) as error:
-            getattr(namespace, name)(name="layer", **arguments)(np.zeros(shape, "float32"))
+            getattr(namespace, name)(name="layer", **arguments)(passes.drawn(shape, dtype="float32"))
         said.append((error.type, str(error.value).split("Arguments received")[0]))
     assert said[0] == said[1]
 
@@ -165,8 +165,10 @@ def small_network(namespace):
     x = namespace.Conv2D(6, 3, strides=2, groups=2, activation="tanh", padding="same")(x)
     x = namespace.AveragePooling2D(2, 1)(x)
     x = namespace.Activation("sigmoid")(x)
+    x = namespace.Concatenate()([x, namespace.Add()([x, namespace.LeakyReLU()(x)])])
     x = namespace.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, namespace.Dense(3, activation="relu")(x))
+    x = namespace.Dense(3, activation="relu")(namespace.Dropout(0.5)(x))
+    return keras.Model(inputs, namespace.Softmax()(x))
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +189,7 @@ def test_weight_files_go_both_ways(networks, tmp_path):
         other = small_network(target)
         assert error_of(other(x), networks[source](x)) > 1e-3
         other.load_weights(tmp_path / "network.weights.h5")
-        assert error_of(other(x), networks[source](x)) < 1e-6
+        assert error_of(other(x), networks[source](x)) < within(1e-6)
 
 
 ELSEWHERE = """

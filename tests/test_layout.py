@@ -120,7 +120,7 @@ def test_layers_and_architectures_know_no_backend():
     """TensorFlow is named by the training engine, the gradient check and the command line; the rest is Keras."""
     named = {module(path) for path in MODULES for name, _ in imports(path)
              if room(name) in ("tensorflow", "jax", "torch")}
-    assert named <= {"repro.check.backends", "repro.cli", "repro.training.run", "repro.training.tensorflow_engine"}, named
+    assert named <= {"repro.bench.backends", "repro.check.backends", "repro.cli", "repro.training.run", "repro.training.tensorflow_engine"}, named
 
 
 def test_modules_are_named_by_what_is_inside():
@@ -181,6 +181,7 @@ def test_the_licence_is_there():
 
 # ------------------------------------------------------------------------------------------------- requirements
 
+BACKENDS = ("jax", "torch")                     # extras: KERAS_BACKEND chooses one in place of TensorFlow
 NOT_IMPORTED = {"importlib-resources"}          # tensorflow-datasets needs it, undeclared
 
 
@@ -194,7 +195,9 @@ def third_party() -> set[str]:
 def test_requirements_are_what_is_imported():
     required = requirements("requirements.txt")
     assert PROJECT["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
-    assert third_party() - required.keys() == set(), "imported and not required"
+    optional = {normal(Requirement(text).name) for name in BACKENDS
+                for text in PROJECT["project"]["optional-dependencies"][name]}
+    assert third_party() - required.keys() == optional, "imported and not required"
     assert required.keys() - third_party() == NOT_IMPORTED, "required and not imported"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import operators
 import passes
 import pytest
-from passes import numbers
+from passes import PRECISE, array, numbers, within
 
 from cnn_repro import layers as L
 from cnn_repro.architectures.lenet import C3
@@ -19,34 +19,36 @@ OWN = operators.every("OWN")
 def test_config_and_shape(name, shape, arguments):
     keras.utils.set_random_seed(0)
     layer = getattr(L, name)(name="layer", **arguments)
-    y = layer(numbers(*shape, dtype="float32"))
+    x = passes.drawn(shape, dtype="float32")
+    y = layer(x)
     assert layer.compute_output_shape(shape) == y.shape
-    assert layer.compute_output_shape((None, *shape[1:])) == (None, *y.shape[1:])
-    assert layer(keras.Input(shape[1:])).shape == (None, *y.shape[1:])
+    assert layer.compute_output_shape(passes.resized(shape, None)) == (None, *y.shape[1:])
+    symbols = [keras.Input(one.shape[1:]) for one in passes.named(x).values()]
+    assert layer(symbols if isinstance(shape, list) else symbols[0]).shape == (None, *y.shape[1:])
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(again) is type(layer) and again.get_config() == layer.get_config()
     if not again.built:
         again.build(shape)
     again.set_weights(layer.get_weights())
-    assert error_of(again(numbers(*shape, dtype="float32")), y) == 0
+    assert error_of(again(x), y) == 0
 
 
 @pytest.mark.parametrize("name, shape, arguments, message", operators.every("OWN_WRONG"))
 def test_shape_errors_say_what_is_wrong(name, shape, arguments, message):
     with pytest.raises(ValueError, match=message):
-        getattr(L, name)(**arguments)(np.zeros(shape, "float32"))
+        getattr(L, name)(**arguments)(passes.drawn(shape, dtype="float32"))
 
 
 # ------------------------------------------------------------------------------------------------- LeNet-5
 
 def test_c3_has_the_papers_parameters_and_is_a_masked_convolution():
     """1,516 parameters: 25·(6·3 + 9·4 + 1·6) + 16 (LeCun et al. 1998, section II.B)."""
-    layer = L.TableConv2D(C3, 5, dtype="float64")
+    layer = L.TableConv2D(C3, 5, dtype=PRECISE)
     layer.build((None, 14, 14, 6))
     assert layer.count_params() == 1516 and layer.kernel.shape == (5, 5, 60)
     assert layer.connections * 10 * 10 == 151600
     layer.set_weights([numbers(5, 5, 60), numbers(16, seed=1)])
-    dense = keras.layers.Conv2D(16, 5, dtype="float64")
+    dense = keras.layers.Conv2D(16, 5, dtype=PRECISE)
     dense.build((None, 14, 14, 6))
     mask = np.array([[c in row for row in C3] for c in range(6)])
     kernel = np.zeros((5, 5, 6, 16))
@@ -56,11 +58,11 @@ def test_c3_has_the_papers_parameters_and_is_a_masked_convolution():
     assert ((kernel != 0).all((0, 1)) == mask).all() and mask.sum() == 60
     dense.set_weights([kernel, layer.get_weights()[1]])
     found, expected = (passes.of(one, numbers(2, 14, 14, 6, seed=2)) for one in (layer, dense))
-    assert error_of(found[0], expected[0]) < 1e-12
+    assert error_of(found[0], expected[0]) < within(1e-12)
     for name in ("input", "bias"):
-        assert error_of(found[1][name], expected[1][name]) < 1e-12
+        assert error_of(found[1][name], expected[1][name]) < within(1e-12)
     listed = np.stack([expected[1]["kernel"][:, :, c, k] for c, k in pairs], -1)
-    assert error_of(found[1]["kernel"], listed) < 1e-12
+    assert error_of(found[1]["kernel"], listed) < within(1e-12)
 
 
 def test_a_table_layers_kernels_start_with_the_fan_in_of_their_map():
@@ -86,13 +88,13 @@ def test_fan_in_is_uniform_within_its_bound(initializer, reach):
 def test_subsampling_starts_as_the_average():
     x = numbers(2, 6, 4, 3, dtype="float32")
     layer = L.Subsampling2D(2)
-    assert error_of(layer(x), reference.average_pool(x, (2, 2), (2, 2))) < 1e-6
+    assert error_of(layer(x), reference.average_pool(x, (2, 2), (2, 2))) < within(1e-6)
     assert layer.count_params() == 2 * 3
 
 
 def test_radial_units_answer_best_at_their_own_centre():
     layer = L.RadialBasis(CENTRES)
-    z = layer(np.array(CENTRES, "float32")).numpy()
+    z = array(layer(np.array(CENTRES, "float32")))
     assert (z.argmax(1) == [0, 1, 2]).all() and (np.diag(z) == 0).all() and z[0, 1] == -16
     assert layer.count_params() == 0
 
@@ -101,17 +103,17 @@ def test_map_loss_is_the_papers_equation():
     """E = y_D + log(e^−j + Σ e^−y) for penalties y = −z."""
     labels, z = np.array([2, 0]), -np.abs(numbers(2, 4))
     expected = -z[[0, 1], labels] + np.log(np.exp(-3.0) + np.exp(z).sum(1))
-    np.testing.assert_allclose(L.map_loss(labels, z, 3.0), expected, rtol=1e-12)
+    np.testing.assert_allclose(array(L.map_loss(labels, z, 3.0)), expected, rtol=within(1e-12))
 
 
 def test_scaled_tanh_keeps_one():
-    assert L.scaled_tanh(np.array([1.0, -1.0, 0.0])).numpy() == pytest.approx([1, -1, 0], abs=1e-4)
+    assert array(L.scaled_tanh(np.array([1.0, -1.0, 0.0]))) == pytest.approx([1, -1, 0], abs=1e-4)
 
 
 def test_padding_to_the_same_width_is_the_identity():
     x = numbers(2, 3, 3, 2, dtype="float32")
-    assert (L.PadChannels(2)(x).numpy() == x).all()
-    wide = L.PadChannels(5)(x).numpy()
+    assert (array(L.PadChannels(2)(x)) == x).all()
+    wide = array(L.PadChannels(5)(x))
     assert (wide[..., :2] == x).all() and not wide[..., 2:].any()
 
 

@@ -346,7 +346,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_are_shown_and_nothing_else(tmp_path, text):
-    ours = Text(page_of(tmp_path, [example.training(pictures=True), example.gradients()])).tags
+    ours = Text(page_of(tmp_path, [example.training(pictures=True), example.gradients(), example.bench()])).tags
     item = example.training(pictures=True, id=text, reason=text, command=text, commit=text, version=text,
                             precision=text,
                             layers=text, backend=text)
@@ -357,10 +357,15 @@ def test_hostile_texts_are_shown_and_nothing_else(tmp_path, text):
     item["hardware"]["processor"] = text
     check = example.gradients(backend=text)
     check["rows"][0] |= {"operator": text, "against": text, "case": text, "dtype": text}
-    raw = [json.dumps(thing).encode() for thing in (item, check)]       # as a foreign program would write it
-    (tmp_path / "records" / "000.json").unlink()
-    (tmp_path / "records" / "001.json").unlink()
-    page = page_of(tmp_path, hostile0=raw[0], hostile1=raw[1])
+    bench = example.bench(backend=text, compile=text, memory_method=text)
+    bench["rows"][0] |= {"name": text, "note": text}
+    bench["rows"][3] |= {"name": text, "refused": text}
+    bench["rows"][4] |= {"name": text, "form": text, "formula": text}
+    bench["rows"].append(bench["rows"][1] | {"kind": text})
+    raw = [json.dumps(thing).encode() for thing in (item, check, bench)]       # as a foreign program would write it
+    for file in (tmp_path / "records").iterdir():
+        file.unlink()
+    page = page_of(tmp_path, hostile0=raw[0], hostile1=raw[1], hostile2=raw[2])
     found = Text(page)
     assert set(found.tags) <= set(ours) and found.tags.count("script") == 2
     assert found.tags.count("img") == ours.count("img")
@@ -431,7 +436,7 @@ def test_missing_epochs_and_validation(tmp_path):
 def test_malformed_records_are_listed(tmp_path):
     wrong = example.training() | {"history": {"epoch": 1}}
     page = page_of(tmp_path, [wrong], cut=b'{"schema": 1, "kind":', latin=b'"\xff"', other=b'{"schema": 9}',
-                   array=b"[]", later=b'{"schema": 1, "kind": "bench", "id": "b", "status": "finished"}')
+                   array=b"[]", later=b'{"schema": 1, "kind": "claim", "id": "b", "status": "finished"}')
     text = Text(page).text
     assert "history is a table, expected a list" in text and "schema 9" in text
     assert text.count("malformed") >= 5 and "array.json" in text and "later" not in text
@@ -445,6 +450,14 @@ def test_malformed_records_are_listed(tmp_path):
 def test_a_value_of_the_wrong_kind_makes_a_record_malformed(broken):
     found = arrange([example.training() | broken])
     assert not found.runs and "malformed" in found.broken[0][1] and next(iter(broken)) in found.broken[0][1]
+
+
+@pytest.mark.parametrize("broken", [
+    {"rows": {}}, {"rows": [{"ratio": "fast"}]}, {"rows": [{"ours_ms": [1.0]}]}, {"goals": [1]}, {"geometric_mean": True},
+    {"compile": 3}])
+def test_so_it_is_with_a_benchmark(broken):
+    found = arrange([example.bench() | broken])
+    assert not found.benches and "malformed" in found.broken[0][1] and next(iter(broken)) in found.broken[0][1]
 
 
 def test_unknown_keys_and_absent_ones_are_tolerated(tmp_path):
@@ -507,7 +520,7 @@ def test_gradient_evidence_shows_the_worst_case_of_the_newest_check():
     new = example.gradients(worst=float("nan"))
     new["rows"][-1] |= {"error": "nan", "passed": False}
     table, = blocks.gradients(arrange([old, new]))
-    assert table["failed"] == 1 and table["references"] == ["stock", "central differences", "loops",
+    assert table["failed"] == 1 and table["references"] == ["loops", "stock", "central differences",
                                                             "adjoint"]
     worst = next(row for row in table["rows"] if row["operator"] == "Subsampling2D")["cells"][-1]
     assert worst["error"] is None and not worst["passed"] and worst["cases"] == 4
@@ -517,6 +530,50 @@ def test_speed_beside_stock_layers():
     rows = blocks.speed(arrange(seeds(8.0) + seeds(8.0, layers="stock")))
     assert [row["ratio"] is None for row in rows] == [False, True]
     assert rows[0]["step_ms"] == pytest.approx(1000 * 128 / rows[0]["images_per_second"])
+
+
+def test_a_benchmark_is_held_to_its_goals(tmp_path):
+    bench, = blocks.benches(arrange([example.bench()]))
+    assert bench["networks"]["met"] == {"mean": True, "network": True, "memory": True}
+    slow, = blocks.benches(arrange([example.bench(ratios=(0.89, 1.2), memory=1.11)]))
+    assert slow["networks"]["met"] == {"mean": True, "network": False, "memory": False}
+    behind, = blocks.benches(arrange([example.bench(ratios=(0.95, 0.99))]))
+    assert behind["networks"]["met"] == {"mean": False, "network": True, "memory": True}
+    text = Text(page_of(tmp_path, [example.bench()])).text
+    for shown in ("geometric mean 1.02, goal ≥ 1", "every network ≥ 0.9", "memory ≤ 1.1 times stock's", "net0 128 100 ms "
+                  "110 ms 1.10 1.08 to 1.13 9 rounds 210, 200 MiB 1.05", "differ by 5.0e-01", "product a tap the formula of"):
+        assert shown in text
+    assert text.index("product a tap") < text.index("layers kernel gradient") < text.index("patches")
+    assert "bench-tensorflow" in text.split("Failures")[-1]             # the refused operator
+
+
+def test_a_goal_that_cannot_be_judged_is_not_called_met():
+    unmeasured = example.bench(geometric_mean="nan")
+    unmeasured["rows"][0] |= {"ratio": None, "memory_ratio": None}
+    bench, = blocks.benches(arrange([unmeasured]))
+    assert bench["networks"]["met"] == {"mean": None, "network": None, "memory": None}
+    bench, = blocks.benches(arrange([example.bench(goals=None)]))
+    assert bench["networks"]["met"] == {"mean": None, "network": None, "memory": None}
+
+
+def test_a_setup_shows_its_newest_tables_and_keeps_machines_apart():
+    old = example.bench(ratios=(0.5,)) | {"id": "old", "ended": "2020-01-01T00:00:00Z"}
+    new = example.bench(ratios=(1.5,), forms=False)
+    bench, = blocks.benches(arrange([new, old]))
+    assert [row["ratio"] for row in bench["networks"]["rows"]] == [1.5]
+    assert bench["forms"]["record"]["id"] == "old"                      # the newer one timed no forms
+    elsewhere = new | {"id": "gpu", "hardware": {"processor": "Example CPU", "accelerators": ["Example GPU"]}}
+    found = blocks.benches(arrange([new, elsewhere, example.bench("jax"), new | {"id": "xla", "compile": "xla"}]))
+    assert len(found) == 4 and sum("Example GPU" in bench["machine"] for bench in found) == 1
+
+
+def test_a_benchmark_without_rows_and_an_endless_one(tmp_path):
+    empty = {"schema": 1, "kind": "bench", "id": "bare", "status": "finished"}
+    assert "No step has been timed" in Text(page_of(tmp_path)).text
+    assert blocks.benches(arrange([empty]))[0]["rows"] == []
+    endless = example.bench(rows=[example.bench()["rows"][2]] * 5000)
+    page = page_of(tmp_path, [empty, endless])
+    assert len(page) < 1_000_000 and "4600 more rows" in Text(page).text
 
 
 def test_kernels_of_any_depth_are_drawn():

@@ -4,8 +4,8 @@ from itertools import product
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from passes import numbers
+import passes
+from passes import PRECISE, array, numbers, within
 
 from cnn_repro import layers as L
 from cnn_repro.layers.convolution import input_gradient, kernel_gradient
@@ -21,19 +21,15 @@ def backward(layer, x, delta):
     """The layer's output and the gradient of its input and weights for the residual δ."""
     if not layer.built:
         layer.build(x.shape)
-    x = tf.constant(x)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x)
-    weights = [weight.value for weight in layer.trainable_weights]
-    return y.numpy(), [gradient.numpy() for gradient in tape.gradient(y, [x, *weights], tf.constant(delta))]
+    y, gradients = passes.of(layer, x.astype(PRECISE), dy=delta.astype(PRECISE))
+    return y, list(gradients.values())
 
 
 # ------------------------------------------------------------------------------------------------- pooling
 
 def test_maximum_pooling_sends_the_residual_to_the_maximum():
     delta = np.array([[7, 3], [1, 4]], "float64").reshape(1, 2, 2, 1)
-    y, (dx,) = backward(L.MaxPooling2D(2, dtype="float64"), MAP, delta)
+    y, (dx,) = backward(L.MaxPooling2D(2, dtype=PRECISE), MAP, delta)
     assert y[0, ..., 0].tolist() == [[8, 9], [8, 6]]
     assert dx[0, ..., 0].tolist() == [[0, 7, 0, 0], [0, 0, 0, 3], [0, 0, 0, 0], [1, 0, 4, 0]]
     assert {tuple(place): dx[(0, *place, 0)] for place in np.argwhere(dx[0, ..., 0])} == {
@@ -42,7 +38,7 @@ def test_maximum_pooling_sends_the_residual_to_the_maximum():
 
 def test_average_pooling_spreads_the_residual_evenly():
     delta = np.array([[8, 4], [16, 4]], "float64").reshape(1, 2, 2, 1)
-    y, (dx,) = backward(L.AveragePooling2D(2, dtype="float64"), MAP, delta)
+    y, (dx,) = backward(L.AveragePooling2D(2, dtype=PRECISE), MAP, delta)
     assert y[0, ..., 0].tolist() == [[4.5, 4.25], [5.5, 3]]
     assert dx[0, ..., 0].tolist() == [[2, 2, 1, 1], [2, 2, 1, 1], [4, 4, 1, 1], [4, 4, 1, 1]]
 
@@ -50,11 +46,11 @@ def test_average_pooling_spreads_the_residual_evenly():
 def test_of_equal_maxima_the_first_gets_all_and_overlapping_windows_add_up():
     flat = np.zeros((1, 3, 3, 1))
     delta = np.array([[1, 2], [4, 8]], "float64").reshape(1, 2, 2, 1)
-    _, (dx,) = backward(L.MaxPooling2D(2, 1, dtype="float64"), flat, delta)
+    _, (dx,) = backward(L.MaxPooling2D(2, 1, dtype=PRECISE), flat, delta)
     assert dx[0, ..., 0].tolist() == [[1, 2, 0], [4, 8, 0], [0, 0, 0]]
     peak = flat.copy()
     peak[0, 1, 1, 0] = 5
-    _, (dx,) = backward(L.MaxPooling2D(2, 1, dtype="float64"), peak, delta)
+    _, (dx,) = backward(L.MaxPooling2D(2, 1, dtype=PRECISE), peak, delta)
     assert dx[0, ..., 0].tolist() == [[0, 0, 0], [0, 15, 0], [0, 0, 0]]
 
 
@@ -75,7 +71,7 @@ def test_every_residual_of_the_example_consists_of_the_notes_terms():
     delta = np.zeros((4, 4, 2, 2, 4))
     for uv, pq in product(range(4), repeat=2):
         delta[uv, pq, ..., pq] = units(2)[uv]
-    dx = np.asarray(input_gradient(delta.reshape(16, 2, 2, 4), np.zeros((16, 3, 3, 1)), kernel, WINDOW))
+    dx = array(input_gradient(delta.reshape(16, 2, 2, 4), np.zeros((16, 3, 3, 1)), kernel, WINDOW))
     assert set(np.unique(dx)) == {0, 1} and dx.sum() == 16                       # every term once, none twice
     sums = {}
     for (uv, pq), image in zip(product(PLACES, PLACES), dx[..., 0]):
@@ -98,7 +94,7 @@ def test_every_kernel_gradient_of_the_example_consists_of_the_notes_terms():
     """dw_pq = Σ_uv δ_uv a_{u+p−1, v+q−1}: each a in a channel and each δ in a filter of its own."""
     a = np.moveaxis(units(3), 0, -1)[None]
     delta = np.moveaxis(units(2), 0, -1)[None]
-    dw = np.asarray(kernel_gradient(delta, a, np.zeros((2, 2, 9, 4)), WINDOW))
+    dw = array(kernel_gradient(delta, a, np.zeros((2, 2, 9, 4)), WINDOW))
     for (p, q), (k, (u, v)) in product(PLACES, enumerate(PLACES)):
         expected = np.zeros((3, 3))
         expected[u + p - 2, v + q - 2] = 1
@@ -108,7 +104,7 @@ def test_every_kernel_gradient_of_the_example_consists_of_the_notes_terms():
 def test_the_example_in_whole_numbers_with_its_bias():
     a = np.arange(1.0, 10).reshape(1, 3, 3, 1)
     delta = np.array([[1, 10], [100, 1000]], "float64").reshape(1, 2, 2, 1)
-    layer = L.Conv2D(1, 2, dtype="float64")
+    layer = L.Conv2D(1, 2, dtype=PRECISE)
     layer.build(a.shape)
     layer.set_weights([np.array([[1, 2], [3, 4]]).reshape(2, 2, 1, 1), np.array([5])])
     z, (dx, dw, db) = backward(layer, a, delta)
@@ -142,27 +138,27 @@ def test_turn_the_kernel_put_zeros_between_pad_and_convolve(stride, rows, column
     around = np.pad(spread, [(size - 1, size - 1 + unused[0]), (size - 1, size - 1 + unused[1]), (0, 0)])
     expected = correlate(around, kernel[::-1, ::-1])
     found = input_gradient(delta[None], np.zeros((1, rows, columns, 2)), kernel, window)
-    np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=within(1e-13))
 
 
 @pytest.mark.parametrize("name, slope", [("sigmoid", lambda a: a * (1 - a)), ("tanh", lambda a: 1 - a**2),
                                          ("relu", lambda a: a > 0)])
 def test_the_residual_of_a_dense_layer(name, slope):
     """δ⁽¹⁾ = Wᵀδ⁽²⁾ ⊙ σ′(z⁽¹⁾), read off as the bias gradient of the layer below, image by image."""
-    below, above = L.Dense(4, activation=name, dtype="float64"), L.Dense(3, dtype="float64")
+    below, above = L.Dense(4, activation=name, dtype=PRECISE), L.Dense(3, dtype=PRECISE)
     model = keras.Sequential([below, above])
     model.build((1, 5))
     below.set_weights([numbers(5, 4), numbers(4, seed=1)])
     above.set_weights([numbers(4, 3, seed=2), numbers(3, seed=3)])
     delta = numbers(1, 3, seed=4)
     _, (dx, dw1, db1, dw2, db2) = backward(model, numbers(1, 5, seed=5), delta)
-    a = below(numbers(1, 5, seed=5)).numpy()
+    a = array(below(numbers(1, 5, seed=5)))
     expected = delta @ above.get_weights()[0].T * slope(a)
-    np.testing.assert_allclose(db1[None], expected, rtol=1e-12)
-    np.testing.assert_allclose(dx, expected @ below.get_weights()[0].T, rtol=1e-12)
-    np.testing.assert_allclose(dw2, a.T @ delta, rtol=1e-12)
-    np.testing.assert_allclose(dw1, numbers(1, 5, seed=5).T @ expected, rtol=1e-12)
-    np.testing.assert_allclose(db2[None], delta, rtol=1e-12)
+    np.testing.assert_allclose(db1[None], expected, rtol=within(1e-12))
+    np.testing.assert_allclose(dx, expected @ below.get_weights()[0].T, rtol=within(1e-12))
+    np.testing.assert_allclose(dw2, a.T @ delta, rtol=within(1e-12))
+    np.testing.assert_allclose(dw1, numbers(1, 5, seed=5).T @ expected, rtol=within(1e-12))
+    np.testing.assert_allclose(db2[None], delta, rtol=within(1e-12))
 
 
 def test_zero_padding_adds_nothing_but_a_border_to_cut_off():
@@ -170,23 +166,23 @@ def test_zero_padding_adds_nothing_but_a_border_to_cut_off():
     same, valid = Window.of((3, 3), 1, "same"), Window.of((3, 3), 1, "valid")
     wide = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
     np.testing.assert_allclose(input_gradient(delta, x, kernel, same),
-                               input_gradient(delta, wide, kernel, valid)[:, 1:-1, 1:-1], atol=1e-13)
+                               input_gradient(delta, wide, kernel, valid)[:, 1:-1, 1:-1], atol=within(1e-13))
     np.testing.assert_allclose(kernel_gradient(delta, x, kernel, same),
-                               kernel_gradient(delta, wide, kernel, valid), atol=1e-12)
+                               kernel_gradient(delta, wide, kernel, valid), atol=within(1e-12))
 
 
 def test_a_convolution_is_a_sparse_dense_layer():
     """The matrix T of the layer, column by column: dX = Tᵀ dY, and only window positions are connected."""
     kernel = numbers(2, 2, 1, 1)
-    matrix = np.asarray(L.convolve(units(3)[..., None], kernel)).reshape(9, 4).T
+    matrix = array(L.convolve(units(3)[..., None], kernel)).reshape(9, 4).T
     assert np.count_nonzero(matrix) == 4 * 4 and len(np.unique(matrix)) == 5            # 4 shared weights and 0
     delta = numbers(1, 2, 2, 1, seed=1)
     dx = input_gradient(delta, np.zeros((1, 3, 3, 1)), kernel, WINDOW)
-    np.testing.assert_allclose(np.ravel(dx), matrix.T @ delta.ravel(), rtol=1e-12)
+    np.testing.assert_allclose(np.ravel(dx), matrix.T @ delta.ravel(), rtol=within(1e-12))
 
 
 def test_the_forward_kernel_is_not_turned():
     x, kernel = numbers(1, 4, 4, 1), numbers(2, 2, 1, 1, seed=1)
     correlation = correlate(x[0], np.swapaxes(kernel, 2, 3))
-    np.testing.assert_allclose(L.convolve(x, kernel)[0], correlation, rtol=1e-12)
+    np.testing.assert_allclose(L.convolve(x, kernel)[0], correlation, rtol=within(1e-12))
     assert np.abs(L.convolve(x, kernel[::-1, ::-1])[0] - correlation).max() > 0.1

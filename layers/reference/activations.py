@@ -40,3 +40,20 @@ def scaled_tanh(x):
 def scaled_tanh_gradient(dy, x):
     """dx = dy · 1.7159 · 2/3 / cosh²(2x/3)."""
     return dy * 1.7159 * 2 / 3 / np.cosh(2 / 3 * x)**2
+
+
+def softmax(x):
+    """e^x_i/Σ_j e^x_j along the last axis."""
+    y = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        y[place] = np.exp(x[place]) / np.exp(x[place[:-1]]).sum()
+    return y
+
+
+def softmax_gradient(dy, x):
+    """dx: of every output y_j its ∂y_j/∂x_i = y_j ([i = j] − y_i)."""
+    dx, y = np.zeros_like(x), softmax(x)
+    for (*row, j) in np.ndindex(x.shape):
+        for i in range(x.shape[-1]):
+            dx[(*row, i)] += dy[(*row, j)] * y[(*row, j)] * ((i == j) - y[(*row, i)])
+    return dx

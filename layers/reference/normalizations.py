@@ -24,3 +24,30 @@ def batch_norm_gradients(dy, x, gamma, epsilon):
         dgamma[c] = (upstream * centred / root).sum()
         dbeta[c] = upstream.sum()
     return dx, dgamma, dbeta
+
+
+def response_norm(x, depth, bias, alpha, beta):
+    """a_i (k + α Σ a_j²)^−β, the sum over the maps j that are at most (n − 1)/2 away."""
+    y = np.zeros_like(x)
+    for i in range(x.shape[-1]):
+        y[..., i] = x[..., i] * _scale(x, i, depth, bias, alpha)**-beta
+    return y
+
+
+def response_norm_gradient(dy, x, depth, bias, alpha, beta):
+    """dX: what each output map b_i = a_i s_i^−β hands to the a_j of its window, and to its own a_i once more."""
+    dx = np.zeros_like(x)
+    for i in range(x.shape[-1]):
+        s = _scale(x, i, depth, bias, alpha)
+        dx[..., i] += dy[..., i] * s**-beta
+        for j in _window(i, depth, x.shape[-1]):
+            dx[..., j] += dy[..., i] * x[..., i] * -beta * s**(-beta - 1) * alpha * 2 * x[..., j]
+    return dx
+
+
+def _window(i, depth, maps):
+    return range(max(0, i - depth // 2), min(maps, i + depth // 2 + 1))
+
+
+def _scale(x, i, depth, bias, alpha):
+    return bias + alpha * sum(x[..., j]**2 for j in _window(i, depth, x.shape[-1]))

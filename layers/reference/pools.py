@@ -1,5 +1,6 @@
 """Pooling, window by window."""
 from itertools import product
+from math import comb
 
 import numpy as np
 
@@ -65,6 +66,76 @@ def global_average_pool_gradient(dy, x):
     for n, c in product(range(x.shape[0]), range(x.shape[-1])):
         dx[n, ..., c] = dy[n, c] / np.prod(x.shape[1:-1])
     return dx
+
+
+def global_max_pool(x):
+    """Y = max X."""
+    return x.reshape(x.shape[0], -1, x.shape[-1]).max(axis=1)
+
+
+def global_max_pool_gradient(dy, x):
+    """dX: dY/k to each of the k positions that hold the maximum."""
+    dx = np.zeros_like(x)
+    for n, c in product(range(x.shape[0]), range(x.shape[-1])):
+        hit = x[n, ..., c] == x[n, ..., c].max()
+        dx[n, ..., c][hit] = dy[n, c] / hit.sum()
+    return dx
+
+
+def blur_pool(x, size, strides, padding="reflect"):
+    """Y[p] = Σ_t b_t X[q], q reflected at the border."""
+    y = np.zeros((x.shape[0], *_blurred_space(x, size, strides, padding), x.shape[-1]), x.dtype)
+    for p, q, weight in _blurs(x, size, strides, padding):
+        y[(slice(None), *p)] += weight * x[(slice(None), *q)]
+    return y
+
+
+def blur_pool_gradient(dy, x, size, strides, padding="reflect"):
+    """dX: b_t dY[p] to the position that tap t looked at."""
+    dx = np.zeros_like(x)
+    for p, q, weight in _blurs(x, size, strides, padding):
+        dx[(slice(None), *q)] += weight * dy[(slice(None), *p)]
+    return dx
+
+
+def _blurred_space(x, size, strides, padding):
+    return [(n - (k if padding == "valid" else 1)) // s + 1 for n, k, s in zip(x.shape[1:-1], size, strides)]
+
+
+def _blurs(x, size, strides, padding):
+    """All (p, q, weight): output position, the input position behind one tap, the tap's binomial weight."""
+    before = [0 if padding == "valid" else (k - 1) // 2 for k in size]
+    for p in product(*(range(n) for n in _blurred_space(x, size, strides, padding))):
+        for t in product(*(range(k) for k in size)):
+            q = tuple(_mirrored(pi * s + ti - b, n)
+                      for pi, s, ti, b, n in zip(p, strides, t, before, x.shape[1:-1]))
+            yield p, q, np.prod([comb(k - 1, ti) / 2 ** (k - 1) for k, ti in zip(size, t)])
+
+
+def _mirrored(q, n):
+    """The position inside an axis of length n that q, perhaps beyond its border, is the image of."""
+    return -q if q < 0 else 2 * (n - 1) - q if q >= n else q
+
+
+def reflect_pad(x, pads):
+    """X̂[q] = X[q mirrored]."""
+    wide = np.zeros((x.shape[0], *(low + n + high for n, (low, high) in zip(x.shape[1:-1], pads)), x.shape[-1]))
+    for place, q in _reflections(x, pads):
+        wide[(slice(None), *place)] = x[(slice(None), *q)]
+    return wide
+
+
+def reflect_pad_gradient(dy, x, pads):
+    """dX: what each image received."""
+    dx = np.zeros_like(x)
+    for place, q in _reflections(x, pads):
+        dx[(slice(None), *q)] += dy[(slice(None), *place)]
+    return dx
+
+
+def _reflections(x, pads):
+    for place in product(*(range(low + n + high) for n, (low, high) in zip(x.shape[1:-1], pads))):
+        yield place, tuple(_mirrored(i - low, n) for i, (low, _), n in zip(place, pads, x.shape[1:-1]))
 
 
 def subsampling(x, coefficient, bias, pool):

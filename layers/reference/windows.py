@@ -3,11 +3,13 @@ from itertools import product
 
 
 def padding_of(n, k, stride, padding, dilation=1):
-    """(before, outputs) along one axis: TensorFlow's rule for `same`."""
+    """(before, outputs) along one axis: TensorFlow's rule for `same`; `causal` has it all before."""
     extent = (k - 1) * dilation + 1
     if padding == "valid":
         return 0, (n - extent) // stride + 1
     outputs = -(-n // stride)
+    if padding == "causal":
+        return extent - 1, outputs
     return max((outputs - 1) * stride + extent - n, 0) // 2, outputs
 
 

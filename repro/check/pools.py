@@ -1,42 +1,169 @@
-"""Pooling."""
+"""Pooling in one, two and three dimensions, and blurred pooling."""
 from collections.abc import Iterator
 
+import keras
 import numpy as np
 from keras import ops
 
 from ... import layers as L
 from ...layers import reference
+from ...layers.window import Window
 from .case import Case
 
 
 def cases(random) -> Iterator[Case]:
-    """Windows that overlap, that leave positions out, that are larger than the input; ties."""
+    """Windows that overlap, that leave positions out, that are larger than the input; ties; no images."""
+    yield from _windowed(random)
+    yield from _global(random)
+    yield from _blurred(random)
+
+
+def _windowed(random):
     grid = [
+        # input   window  stride  padding
         ((4, 4), (2, 2), (2, 2), "valid"),
+        ((5, 5), (3, 3), (2, 2), "valid"),              # AlexNet's overlap
         ((5, 6), (3, 3), (2, 2), "same"),
         ((7, 5), (3, 2), (2, 1), "valid"),
         ((5, 5), (2, 2), (3, 3), "valid"),
         ((3, 2), (4, 4), (1, 1), "same"),
         ((1, 1), (1, 1), (1, 1), "valid"),
+        ((7,), (3,), (2,), "same"),
+        ((6,), (2,), (3,), "valid"),
+        ((3, 3, 4), (3, 2, 2), (2, 2, 1), "same"),
     ]
-    kinds = (("MaxPooling2D", L.max_pool, ops.max_pool, reference.max_pool,
-              reference.max_pool_gradient),
-             ("AveragePooling2D", L.average_pool, ops.average_pool, reference.average_pool,
-              reference.average_pool_gradient))
-    for name, function, operator, output, definition in kinds:
-        for space, size, strides, padding in grid:
-            for ties in ((False, True) if name == "MaxPooling2D" else (False,)):
-                x = random.normal(size=(2, *space, 3))
-                x = np.round(x) if ties else x
-                yield Case(
-                    name, f"{space[0]}×{space[1]}, window {size[0]}×{size[1]}, stride {strides[0]}×{strides[1]}, "
-                          f"{padding}" + (", ties" if ties else ""), {"input": x},
-                    lambda x, a=(size, strides, padding), f=function: f(x, *a),
-                    lambda x, a=(size, strides, padding), f=operator: f(x, *a, data_format="channels_last"),
-                    lambda x, a=(size, strides, padding), f=output: f(x, *a),
-                    lambda dy, x, a=(size, strides, padding), f=definition: [f(dy, x, *a)],
-                    # with ties, JAX's second derivative of the stock operator is another one than TensorFlow's
-                    ("input",) if name == "AveragePooling2D" else (), smooth=not ties, twice=not ties)
-    yield Case("GlobalAveragePooling2D", "3×5", {"input": random.normal(size=(2, 3, 5, 4))},
-               L.global_average_pool, lambda x: ops.mean(x, axis=(1, 2)), reference.global_average_pool,
-               lambda dy, x: [reference.global_average_pool_gradient(dy, x)], ("input",))
+    for space, size, strides, padding in grid:
+        arguments, text = (size, strides, padding), _called(space, size, strides, padding)
+        x = random.normal(size=(2, *space, 2))
+        yield _case("Max", text, x, arguments)
+        if size[0] != strides[0]:
+            yield _case("Max", text + ", ties", np.round(x), arguments)
+        yield _case("Average", text, x, arguments)
+    for kind in ("Max", "Average"):
+        arguments, text = ((3, 2), (2, 2), "same"), _called((5, 4), (3, 2), (2, 2), "same")
+        yield _case(kind, f"{text}, channels first", random.normal(size=(2, 3, 5, 4)), arguments, "channels_first")
+        yield _case(kind, f"{text}, empty batch", np.zeros((0, 5, 4, 3)), arguments)
+
+
+def _called(space, size, strides, padding):
+    space, size, strides = ("×".join(map(str, sizes)) for sizes in (space, size, strides))
+    return f"{space}, window {size}, stride {strides}, {padding}"
+
+
+def _case(kind, text, x, arguments, data_format="channels_last") -> Case:
+    ours, stock, output, gradient = {
+        "Max": (L.max_pool, stock_max, reference.max_pool, reference.max_pool_gradient),
+        "Average": (L.average_pool, stock_average, reference.average_pool, reference.average_pool_gradient)}[kind]
+    last, first = (lambda a: a, lambda a: a) if data_format == "channels_last" else (
+        lambda a: np.moveaxis(a, 1, -1), lambda a: np.moveaxis(a, -1, 1))
+    ties = "ties" in text
+    return Case(f"{kind}Pooling{x.ndim - 2}D", text, {"input": x},
+                lambda x: ours(x, *arguments, data_format=data_format),
+                lambda x: stock(x, *arguments, data_format=data_format),
+                lambda x: first(output(last(x), *arguments)),
+                lambda dy, x: [first(gradient(last(dy), last(x), *arguments))],
+                # with ties, JAX's second derivative of the stock operator is another one than TensorFlow's
+                ("input",) if kind == "Average" else (), smooth=not ties, twice=not ties)
+
+
+def stock_max(x, size, strides, padding, data_format):
+    """keras.ops.max_pool."""
+    if _volumes_of_doubles(x):
+        return _plane_by_plane(ops.max_pool, x, size, strides, padding)
+    return ops.max_pool(x, size, strides, padding, data_format=data_format)
+
+
+def stock_average(x, size, strides, padding, data_format):
+    """keras.ops.average_pool. On PyTorch its `same` may count positions beyond the border: a quotient there."""
+    if _volumes_of_doubles(x):
+        return _plane_by_plane(ops.average_pool, x, size, strides, padding)
+    if padding == "valid" or keras.backend.backend() != "torch":
+        return ops.average_pool(x, size, strides, padding, data_format=data_format)
+    x = ops.moveaxis(x, 1, -1) if data_format == "channels_first" else x
+    pads = Window.of(size, strides, padding).pads(x.shape[1:-1])
+    total, inside = (ops.average_pool(ops.pad(a, [(0, 0), *pads, (0, 0)]), size, strides, data_format="channels_last")
+                     for a in (x, ops.ones_like(x)))
+    return ops.moveaxis(total / inside, -1, 1) if data_format == "channels_first" else total / inside
+
+
+def _volumes_of_doubles(x):
+    """What TensorFlow has no operator for."""
+    return len(x.shape) == 5 and keras.backend.standardize_dtype(x.dtype) == "float64"
+
+
+def _plane_by_plane(pool, x, size, strides, padding):
+    """Pooling of volumes as pooling of their planes, and then in depth."""
+    images, depth, *plane = x.shape
+    y = pool(ops.reshape(x, (-1, *plane)), size[1:], strides[1:], padding, data_format="channels_last")
+    _, *plane = y.shape
+    y = pool(ops.reshape(y, (images, depth, -1, plane[-1])), (size[0], 1), (strides[0], 1), padding,
+             data_format="channels_last")
+    return ops.reshape(y, (images, -1, *plane))
+
+
+def _global(random):
+    for space in ((5,), (3, 5), (2, 3, 2)):
+        axes, text = tuple(range(1, len(space) + 1)), "×".join(map(str, space))
+        x = random.normal(size=(2, *space, 4))
+        yield Case(f"GlobalAveragePooling{len(space)}D", text, {"input": x},
+                   lambda x, axes=axes: L.global_average_pool(x, axes), lambda x, axes=axes: ops.mean(x, axis=axes),
+                   reference.global_average_pool, lambda dy, x: [reference.global_average_pool_gradient(dy, x)],
+                   ("input",))
+        for ties, values in (("", x), (", ties", np.round(x))):
+            yield Case(f"GlobalMaxPooling{len(space)}D", text + ties, {"input": values},
+                       lambda x, axes=axes: L.global_max_pool(x, axes), lambda x, axes=axes: ops.max(x, axis=axes),
+                       reference.global_max_pool, lambda dy, x: [reference.global_max_pool_gradient(dy, x)],
+                       smooth=not ties)
+
+
+def _blurred(random):
+    grid = [
+        # input   filter  stride  padding
+        ((6, 5), (3, 3), (2, 2), "reflect"),
+        ((4, 5), (2, 4), (2, 1), "reflect"),
+        ((3, 7), (5, 1), (3, 2), "reflect"),
+        ((5, 6), (3, 2), (2, 3), "valid"),
+        ((6,), (5,), (2,), "reflect"),
+        ((7,), (3,), (2,), "valid"),
+    ]
+    for space, size, strides, padding in grid:
+        arguments = (size, strides, padding)
+        yield Case(f"BlurPooling{len(space)}D", _called(space, size, strides, padding),
+                   {"input": random.normal(size=(2, *space, 2))}, lambda x, a=arguments: L.blur_pool(x, *a),
+                   lambda x, a=arguments: stock_blur(x, *a), lambda x, a=arguments: reference.blur_pool(x, *a),
+                   lambda dy, x, a=arguments: [reference.blur_pool_gradient(dy, x, *a)], ("input",))
+    for pads in (((1, 1), (1, 1)), ((0, 2), (1, 0))):
+        yield Case("reflect padding", f"3×4, {pads[0]} and {pads[1]}", {"input": random.normal(size=(2, 3, 4, 2))},
+                   lambda x, pads=pads: L.reflect_pad(x, pads),
+                   lambda x, pads=pads: ops.pad(x, [(0, 0), *pads, (0, 0)], mode="reflect"),
+                   lambda x, pads=pads: reference.reflect_pad(x, pads),
+                   lambda dy, x, pads=pads: [reference.reflect_pad_gradient(dy, x, pads)], ("input",))
+    for space, size, strides, padding, taps in (
+        ((6, 5), (2, 2), (2, 2), "valid", 3), ((5, 5), (3, 3), (2, 1), "same", 5), ((7,), (3,), (2,), "valid", 2),
+    ):
+        yield _max_blur(random.normal(size=(2, *space, 2)), size, strides, padding, taps)
+
+
+def _max_blur(x, size, strides, padding, taps):
+    ones, filters = (1,) * len(size), (taps,) * len(size)
+
+    def loops(dy, x):
+        dense = reference.max_pool(x, size, ones, padding)
+        ddense = reference.blur_pool_gradient(dy, dense, filters, strides)
+        return [reference.max_pool_gradient(ddense, x, size, ones, padding)]
+
+    return Case(f"MaxBlurPooling{len(size)}D", _called(x.shape[1:-1], size, strides, padding) + f", blur {taps}",
+                {"input": x}, lambda x: L.max_blur_pool(x, size, strides, taps, padding),
+                lambda x: stock_blur(stock_max(x, size, ones, padding, "channels_last"), filters, strides),
+                lambda x: reference.blur_pool(reference.max_pool(x, size, ones, padding), filters, strides), loops)
+
+
+def stock_blur(x, size, strides, padding="reflect"):
+    """One convolution of the reflected input, its kernel the binomial filter between each channel and itself."""
+    kernel = np.eye(x.shape[-1])
+    for k in reversed(size):
+        row = np.array(np.poly1d((0.5, 0.5)) ** (k - 1))
+        kernel = row.reshape(-1, *[1] * kernel.ndim) * kernel
+    if padding == "reflect":
+        x = ops.pad(x, [(0, 0), *(((k - 1) // 2, k // 2) for k in size), (0, 0)], mode="reflect")
+    return ops.conv(x, ops.convert_to_tensor(kernel, x.dtype), strides, "valid", data_format="channels_last")

@@ -6,7 +6,7 @@ from keras import ops
 
 from ... import layers as L
 from ...layers import dense, pooling, radial, reference
-from ...layers.convolution import TableConv2D
+from ...layers.table import TableConv2D
 from .case import Case
 
 

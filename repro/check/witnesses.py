@@ -17,11 +17,13 @@ import numpy as np
 from keras import ops
 
 from ...layers import reference
-from . import activations, convolutions, normalizations, pools, structures, units
+from . import (activations, attention, capsules, convolutions, depthwise, graphs, local, losses, normalizations,
+               pools, structures, units)
 from .backends import as_function_of_arrays, evaluate, forms, gradients, precision, second_derivatives
 from .case import Case
 
-GROUPS = (convolutions, pools, units, activations, normalizations, structures)
+GROUPS = (convolutions, pools, units, activations, normalizations, structures, local, losses, graphs, attention,
+          capsules, depthwise)
 
 # Largest relative error, max|a − b| / max|b|, fixed in advance. float64: rounding with room for sums of thousands of
 # terms; for differences the truncation error of the step. float32: the same in units of its precision.

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ...layers import activation, convolution, dense, pooling
+from ...layers import activation, convolution, dense, pooling, table
 from ...layers.window import Window
 from ..papers import RecipeError
 
@@ -76,7 +76,7 @@ def _table(layer, x, y, curvature):
     kernel, window = layer.dense_kernel(layer.kernel), Window.of((layer.kernel_size,) * 2, 1, "valid")
     wide = convolution.kernel_gradient(c, x**2, kernel, window)
     return convolution.input_gradient(c, x, kernel**2, window), [
-        (layer.kernel, convolution.listed_kernels(wide, layer.spread)), (layer.bias, dense.bias_gradient(c))]
+        (layer.kernel, table.listed_kernels(wide, layer.spread)), (layer.bias, dense.bias_gradient(c))]
 
 
 def _subsampling(layer, x, y, curvature):

@@ -13,9 +13,11 @@
 
 A group has those that it has something for.
 """
-from . import activations, convolutions, normalizations, pools, structures, units
+from . import (activations, attention, capsules, convolutions, depthwise, graphs, local, losses, normalizations,
+               pools, structures, units)
 
-GROUPS = (activations, convolutions, normalizations, pools, structures, units)
+GROUPS = (activations, attention, capsules, convolutions, depthwise, graphs, local, losses, normalizations, pools,
+          structures, units)
 
 
 def every(name: str) -> list:

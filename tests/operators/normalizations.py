@@ -1,6 +1,6 @@
 """Normalisation."""
 from cnn_repro import layers as L
-from cnn_repro.layers import normalization
+from cnn_repro.layers import normalization, response
 
 from .sabotage import Sabotage
 
@@ -16,18 +16,34 @@ DROP_INS = [
     ("BatchNormalization", (2, 7, 6, 4), dict(trainable=False)),
 ]
 
+OWN = [
+    ("LocalResponseNormalization", (2, 3, 3, 7), dict()),
+    ("LocalResponseNormalization", (2, 5, 3, 3), dict(depth=3, bias=1.0, alpha=0.5, beta=0.5, axis=1)),
+]
+
+OWN_WRONG = [
+    ("LocalResponseNormalization", (2, 3, 3, 7), dict(depth=4), "depth=4 must be a positive odd number"),
+    ("LocalResponseNormalization", (2, 3, 3, 7), dict(depth=-1), "depth=-1 must be a positive odd number"),
+    ("LocalResponseNormalization", (2, 3, 3, 7), dict(bias=0), "bias=0 must be positive"),
+]
+
 ANY_SIZE = [
     ("BatchNormalization", IMAGES, dict()),
+    ("LocalResponseNormalization", IMAGES, dict(alpha=0.5)),
+    ("LocalResponseNormalization", IMAGES, dict(alpha=0.5, axis=1)),
 ]
 
 PRECISIONS = [
     ("BatchNormalization", IMAGES, dict()),
+    ("LocalResponseNormalization", IMAGES, dict(alpha=0.5)),
 ]
 
 TWICE = [
     ("BatchNormalization", (6, 4), dict()),
     ("BatchNormalization", IMAGES, dict(epsilon=1e-5)),
 ]
+
+CHECKED = {"normalize_response": "LocalResponseNormalization"}
 
 
 def sabotages():
@@ -36,3 +52,5 @@ def sabotages():
                     changes={name}, output=output)
         yield Sabotage(**norm, formula="batch_norm_gradient", training=True)
         yield Sabotage(**norm, formula="frozen_norm_gradient")
+    yield Sabotage(response, "response_gradient", "LocalResponseNormalization",
+                   lambda: L.LocalResponseNormalization(alpha=0.5), {"input"})

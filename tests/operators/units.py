@@ -3,7 +3,7 @@ from keras import ops
 from passes import numbers
 
 from cnn_repro import layers as L
-from cnn_repro.layers import convolution, dense, pooling, radial
+from cnn_repro.layers import convolution, dense, pooling, radial, table
 
 from .sabotage import Sabotage
 
@@ -71,10 +71,10 @@ def sabotages():
     yield Sabotage(**plain, formula="dense_input_gradient", subject=lambda: L.Dense(5), changes={"input"})
     yield Sabotage(**plain, formula="dense_kernel_gradient", subject=lambda: L.Dense(5), changes={"kernel"})
     yield Sabotage(**plain, formula="bias_gradient", subject=lambda: L.Dense(5), changes={"bias"})
-    table = lambda: L.TableConv2D(TABLE, 3)                                             # noqa: E731
-    yield Sabotage(convolution, "listed_kernels", "TableConv2D", table, {"kernel"})
-    yield Sabotage(convolution, "input_gradient", "TableConv2D", table, {"input"})
-    for subject in (table, lambda: L.Subsampling2D(2)):
+    listed = lambda: L.TableConv2D(TABLE, 3)                                            # noqa: E731
+    yield Sabotage(table, "listed_kernels", "TableConv2D", listed, {"kernel"})
+    yield Sabotage(convolution, "input_gradient", "TableConv2D", listed, {"input"})
+    for subject in (listed, lambda: L.Subsampling2D(2)):
         yield Sabotage(dense, "bias_gradient", "Dense", subject, {"bias"})
     for output, name in enumerate(("input", "coefficient")):
         yield Sabotage(pooling, "subsampling_gradients", "Subsampling2D", lambda: L.Subsampling2D(2), {name}, output)

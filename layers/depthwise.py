@@ -1,0 +1,176 @@
+"""Depthwise convolution, which keeps the channels apart, and the depthwise separable convolution made of it.
+
+    Y[n,p,c·m+j] = Σ_t X[n, p·s + t·d, c] W[t,c,j]              forward: m kernels (the depth multiplier) a channel
+    dW[t,c,j]    = Σ_np X[n, p·s + t·d, c] dY[n,p,c·m+j]        correlation of each channel with its own dY
+    dX[n,q,c]    = Σ_tj dY⁰[n, q − t·d, c·m+j] W[t,c,j]         depthwise convolution of dY with W turned by 180°
+
+p, q, t run over all spatial axes, X is the padded input, dY⁰ is dY with s − 1 zeros between its entries. It is the
+convolution with as many groups as channels. A separable convolution lets a pointwise (1×1) one follow, which mixes
+the channels: with M channels, N filters and a kernel of D_K × D_K, D_K²·M + M·N multiplications a position instead of
+D_K²·M·N.
+
+Source: Howard et al. 2017 (MobileNet), section 3.1, equations 3 and 5; Chollet 2017 (Xception), section 1; lecture
+note 002, section 3.4, and lecture note 003, "MobileNet" (the count).
+"""
+import keras
+from keras import ops
+
+from .activation import activate
+from .convolution import convolve
+from .dense import add_bias
+from .gradient import with_gradient
+from .window import Window, at_least_zero, crop, from_channels_last, pad, space_of, to_channels_last
+
+
+def depthwise_convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format="channels_last"):
+    """Depthwise convolution of x (N, *space, C) with kernel (*size, C, m) → (N, *outputs, C·m), one or two axes.
+
+    Output channel c·m + j is channel c under its kernel j. A stride and a dilation above 1 go together; padding is
+    "valid" or "same"; the batch may be empty. Any floating dtype, the same for both; `data_format` is that of x and
+    of the result. TensorFlow's operator raises InvalidArgumentError for two different strides, except in float32.
+    """
+    window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
+
+    def forward(x, kernel):
+        return depthwise_convolution(x, kernel, window)
+
+    def backward(dy, y, x, kernel):
+        return depthwise_input_gradient(dy, x, kernel, window), depthwise_kernel_gradient(dy, x, kernel, window)
+
+    return from_channels_last(with_gradient(forward, backward, to_channels_last(x, data_format), kernel), data_format)
+
+
+def depthwise_convolution(x, kernel, window: Window):
+    """Y of x (N, *space, C) and kernel (*size, C, m)."""
+    images = ops.shape(x)[0]
+    # Never no images: TensorFlow would return the shape of x, and as its own derivative whatever memory held.
+    # Where there are some, its pad by nothing and its slice of everything are no copies.
+    some = ops.pad(x, [(0, at_least_zero(1 - images))] + [(0, 0)] * (len(x.shape) - 1))
+    return ops.depthwise_conv(some, kernel, strides=window.strides, padding=window.padding,
+                              data_format="channels_last", dilation_rate=window.dilation)[:images]
+
+
+def depthwise_input_gradient(dy, x, kernel, window: Window):
+    """dX (N, *space, C) of dY (N, *outputs, C·m). Of x only the shape counts: the operator is linear."""
+    *size, channels, multiplier = kernel.shape
+    turned = ops.reshape(ops.flip(kernel, tuple(range(len(size)))), (*size, channels * multiplier, 1))
+    same = Window.of(size, 1, "same", window.dilation)
+    dx = depthwise_convolution(_spread(dy, window, space_of(x)), turned, same)
+    dx = crop(dx, ((0, 0),) * len(size), space_of(x))
+    return dx if multiplier == 1 else ops.sum(ops.reshape(dx, (*ops.shape(x), multiplier)), axis=-1)
+
+
+def _spread(dy, window, space):
+    """dY⁰ with zeros around it: placed so that a `same` convolution with the turned kernel gives dX, from 0 on.
+
+    There the turned kernel reaches extent // 2 ahead, and what the padding put before x is not part of dX: dY[p]
+    comes to p·s + extent // 2 − before. One pad of (N, P, 1, Q, 1, C) writes all of the zeros.
+    """
+    split, pads, lengths = [], [], []
+    for p, s, e, (before, _), n in zip(space_of(dy), window.strides, window.extent, window.pads(space), space):
+        lead = e // 2 - before
+        first, offset = lead // s, lead % s
+        last = at_least_zero(-(-n // s) - first - p)
+        split += [p, 1]
+        pads += [(first, last), (offset, s - 1 - offset)]
+        lengths.append((first + p + last) * s)
+    batch, channels = ops.shape(dy)[0], dy.shape[-1]
+    return ops.reshape(pad(ops.reshape(dy, (batch, *split, channels)), pads), (batch, *lengths, channels))
+
+
+def depthwise_kernel_gradient(dy, x, kernel, window: Window):
+    """dW (*size, C, m) of dY (N, *outputs, C·m) and x (N, *space, C). Of the kernel only the shape counts."""
+    last = kernel.shape[-2:]
+    dys = ops.reshape(dy, (*ops.shape(dy)[:-1], *last))
+    axes = tuple(range(len(dy.shape) - 1))
+    dw = [ops.sum(ops.expand_dims(view, -1) * dys, axis=axes)
+          for view in _views(pad(x, window.pads(space_of(x))), window, space_of(dy))]
+    return ops.reshape(ops.stack(dw), kernel.shape)
+
+
+def _views(x, window, outputs):
+    """What `taps` of the window gives, without slices that have a step.
+
+    Position q·s + r becomes entry (q, r) of two axes: with stride 2, TensorFlow on a CPU takes a ninth of the time.
+    """
+    split = [part for n, s in zip(space_of(x), window.strides) for part in (-(-n // s), s)]
+    whole = pad(x, [(0, 0 if s == 1 else -n % s) for n, s in zip(space_of(x), window.strides)])
+    whole = ops.reshape(whole, (ops.shape(x)[0], *split, x.shape[-1]))
+    views = []
+    for offset in window.offsets():
+        index = [slice(None)]
+        for o, s, p in zip(offset, window.strides, outputs):
+            index += [slice(o // s, o // s + p), o % s]
+        views.append(whole[tuple(index)])
+    return views
+
+
+def separable_convolve(x, depthwise_kernel, pointwise_kernel, strides=1, padding="valid", dilation_rate=1,
+                       data_format="channels_last"):
+    """A depthwise convolution of x (N, *space, C), then a pointwise one → (N, *outputs, K).
+
+    depthwise_kernel (*size, C, m), pointwise_kernel (1, …, C·m, K); the rest as for `depthwise_convolve`.
+    """
+    y = depthwise_convolve(x, depthwise_kernel, strides, padding, dilation_rate, data_format)
+    return convolve(y, pointwise_kernel, data_format=data_format)
+
+
+class _Depthwise:
+    """What the depthwise layers do in place of Keras's `call`."""
+
+    def call(self, inputs):
+        y = depthwise_convolve(inputs, self.kernel, self.strides, self.padding, self.dilation_rate, self.data_format)
+        if self.use_bias:
+            y = add_bias(y, self.bias, self.data_format)
+        return activate(self.activation, y)
+
+
+class _Separable:
+    """What the separable layers do in place of Keras's `call`."""
+
+    def call(self, inputs):
+        y = separable_convolve(inputs, self.depthwise_kernel, self.pointwise_kernel, self.strides, self.padding,
+                               self.dilation_rate, self.data_format)
+        if self.use_bias:
+            y = add_bias(y, self.bias, self.data_format)
+        return activate(self.activation, y)
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class DepthwiseConv1D(_Depthwise, keras.layers.DepthwiseConv1D):
+    """1-D depthwise convolution whose backward pass is written out (this module's formulas).
+
+    Arguments, weights, config, files and error messages are those of keras.layers.DepthwiseConv1D.
+    Input (N, T, C) → output (N, P, C·depth_multiplier); (N, C, T) → (N, C·depth_multiplier, P) for channels_first.
+    """
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class DepthwiseConv2D(_Depthwise, keras.layers.DepthwiseConv2D):
+    """2-D depthwise convolution whose backward pass is written out (this module's formulas).
+
+    Arguments, weights, config, files and error messages are those of keras.layers.DepthwiseConv2D.
+    Input (N, H, W, C) → output (N, P, Q, C·depth_multiplier); the channels on axis 1 for channels_first.
+    Source: Howard et al. 2017, section 3.1.
+    """
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class SeparableConv1D(_Separable, keras.layers.SeparableConv1D):
+    """1-D depthwise separable convolution whose backward pass is written out (this module's formulas).
+
+    Arguments, weights, config, files and error messages are those of keras.layers.SeparableConv1D.
+    Input (N, T, C) → output (N, P, filters); (N, C, T) → (N, filters, P) for channels_first.
+    """
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class SeparableConv2D(_Separable, keras.layers.SeparableConv2D):
+    """2-D depthwise separable convolution whose backward pass is written out (this module's formulas).
+
+    Arguments, weights, config, files and error messages are those of keras.layers.SeparableConv2D. Between the two
+    convolutions is nothing, no activation and no bias; the paper's blocks, which normalize and rectify there, are a
+    DepthwiseConv2D and a Conv2D.
+    Input (N, H, W, C) → output (N, P, Q, filters); the channels on axis 1 for channels_first.
+    Source: Chollet 2017, section 1; Howard et al. 2017, section 3.1.
+    """

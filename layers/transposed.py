@@ -1,0 +1,121 @@
+"""The transposed convolution: the adjoint of the convolution, as a layer.
+
+    Y[n, p·s + t·d, k] += X[n,p,c] W[t,k,c]                     forward: every input number lays down its kernel
+    dX[n,p,c]  = Σ_tk dY[n, p·s + t·d, k] W[t,k,c]              the convolution of dY with W
+    dW[t,k,c]  = Σ_np dY[n, p·s + t·d, k] X[n,p,c]              that convolution's kernel gradient, dY its input
+
+p, t run over all spatial axes, and Y is cut to its size as below. With C the convolution that has the same kernel,
+strides and padding, ⟨C(y), x⟩ = ⟨y, Cᵀ(x)⟩: this is Cᵀ, the operator that carries a convolution's residuals back. It
+is *not* C's inverse, in spite of its other name, "deconvolution": Cᵀ(C(y)) has y's shape and other values.
+Source: lecture note 002, section 1.2 (which calls it that); Dumoulin and Visin 2016, chapter 4.
+"""
+import keras
+from keras import ops
+
+from .activation import activate
+from .convolution import convolution, full_correlation, kernel_gradient
+from .dense import add_bias
+from .gradient import with_gradient
+from .window import Window, dilate, from_channels_last, pad, to_channels_last
+
+
+def convolve_transposed(x, kernel, strides=1, padding="valid", output_padding=None, dilation_rate=1,
+                        data_format="channels_last"):
+    """Transposed convolution of x (N, *space, C) with kernel (*size, K, C) → (N, *outputs, K).
+
+    Of an axis of n positions, with e = (size − 1)·dilation + 1, Keras makes
+        valid   n·s + max(e − s, 0)             (n − 1)·s + e + output_padding
+        same    n·s                             (n − 1)·s + (e mod 2) + output_padding
+    on the left where output_padding is None. output_padding: None, an integer below the stride, or one an axis; for
+    `same`, a stride above 1 and an even e TensorFlow has no operator with output_padding 0. A stride and a dilation
+    above 1 go together. Any floating dtype, the same for both; `data_format` is that of x and of the result.
+    """
+    window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
+
+    def forward(x, kernel):
+        return transposed_convolution(x, kernel, window, output_padding)
+
+    def backward(dy, y, x, kernel):
+        dy, full = uncut(dy, window, output_padding)
+        return transposed_input_gradient(dy, kernel, full), transposed_kernel_gradient(dy, x, kernel, full)
+
+    return from_channels_last(with_gradient(forward, backward, to_channels_last(x, data_format), kernel), data_format)
+
+
+def transposed_convolution(x, kernel, window: Window, output_padding=None):
+    """Y of x (N, *space, C) and kernel (*size, K, C)."""
+    if max(window.strides) == 1:
+        return full_correlation(x, kernel, window, halves(cuts(window, output_padding)))
+    # no backend takes a stride and a dilation, and on a CPU TensorFlow no dilation: the zeros go into the kernel
+    kernel = dilate(kernel, window.dilation, range(len(window.size)))
+    return ops.conv_transpose(x, kernel, strides=window.strides, padding=window.padding,
+                              output_padding=output_padding, data_format="channels_last")
+
+
+def cuts(window: Window, output_padding=None) -> list[int]:
+    """Of the (n − 1)·s + e positions of an axis that are written, how many Keras leaves out; below zero: how many
+    zeros it appends."""
+    wanted = output_padding if isinstance(output_padding, (tuple, list)) else [output_padding] * len(window.size)
+    if window.padding == "valid":
+        return [min(e - s, 0) if more is None else -more
+                for e, s, more in zip(window.extent, window.strides, wanted)]
+    return [e - s if more is None else e - e % 2 - more for e, s, more in zip(window.extent, window.strides, wanted)]
+
+
+def halves(cuts) -> list[tuple[int, int]]:
+    """(before, after): an odd position is left out after, and zeros are appended."""
+    return [(max(cut, 0) // 2, cut - max(cut, 0) // 2) for cut in cuts]
+
+
+def uncut(dy, window: Window, output_padding=None):
+    """dY with zeros where positions of Y were left out, and the window that reads it without padding."""
+    pads = [(before, max(after, 0)) for before, after in halves(cuts(window, output_padding))]
+    return pad(dy, pads), Window.of(window.size, window.strides, "valid", window.dilation)
+
+
+def transposed_input_gradient(dy, kernel, window: Window):
+    """dX (N, *space, C): the convolution of the uncut dY (N, *full, K)."""
+    return convolution(dy, kernel, window)
+
+
+def transposed_kernel_gradient(dy, x, kernel, window: Window):
+    """dW (*size, K, C): x stands where that convolution's residual stood, the uncut dY where its input did."""
+    return kernel_gradient(x, dy, kernel, window)
+
+
+class _Transposed:
+    """What the layers below do in place of `call`."""
+
+    def call(self, inputs):
+        y = convolve_transposed(inputs, self.kernel, self.strides, self.padding, self.output_padding,
+                                self.dilation_rate, self.data_format)
+        if self.use_bias:
+            y = add_bias(y, self.bias, self.data_format)
+        return activate(self.activation, y)
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class Conv1DTranspose(_Transposed, keras.layers.Conv1DTranspose):
+    """1-D transposed convolution, the adjoint of Conv1D, whose backward pass is written out.
+
+    Arguments, weights, config, files and error messages are those of keras.layers.Conv1DTranspose.
+    Input (N, T, C) → output (N, P, filters); (N, C, T) → (N, filters, P) for channels_first.
+    """
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class Conv2DTranspose(_Transposed, keras.layers.Conv2DTranspose):
+    """2-D transposed convolution, the adjoint of Conv2D, whose backward pass is written out.
+
+    Arguments, weights, config, files and error messages are those of keras.layers.Conv2DTranspose.
+    Input (N, H, W, C) → output (N, P, Q, filters); (N, C, H, W) → (N, filters, P, Q) for channels_first.
+    """
+
+
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class Conv3DTranspose(_Transposed, keras.layers.Conv3DTranspose):
+    """3-D transposed convolution, the adjoint of Conv3D, whose backward pass is written out.
+
+    Arguments, weights, config, files and error messages are those of keras.layers.Conv3DTranspose.
+    Input (N, D, H, W, C) → output (N, O, P, Q, filters); (N, C, D, H, W) → (N, filters, O, P, Q) for channels_first.
+    """

@@ -1,0 +1,62 @@
+"""The peak memory of training steps, measured in a process of their own: nothing else has been there before.
+
+    python -m cnn_repro.repro.bench.memory lenet5_modern ours 128 graph        prints MiB
+"""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+STEPS = 3
+METHOD = (f"each twin trains in a fresh process: the largest resident size during {STEPS} steps after the first, which "
+          "compiles, less the size before the first; on an accelerator the allocator's peak")
+
+
+def peak_of(name: str, side: str, batch: int, form: str) -> float:
+    """MiB that training steps of one twin ("ours" or "stock") of a network need. Raises OSError where they failed."""
+    child = subprocess.run([sys.executable, "-m", __spec__.name, name, side, str(batch), form],
+                           capture_output=True, text=True, errors="replace")
+    if child.returncode:
+        said = child.stderr.strip().splitlines() or ["nothing"]
+        raise OSError(f"its process ended with {child.returncode} and said {said[-1][:300]}")
+    return float(child.stdout.split()[-1])
+
+
+def main(name: str, side: str, batch: str, form: str) -> None:
+    """Measure in this process, which has done nothing else, and print the figure."""
+    from ..cli import start_backend
+    start_backend()
+    import keras
+
+    from ... import layers as explicit
+    from .backends import accelerators, allocated_peak_mib, training
+    from .networks import NETWORKS, images_of, model_of
+    network = next(network for network in NETWORKS if network.name == name)
+    model = model_of(network, explicit if side == "ours" else keras.layers)
+    steps = training(model, *images_of(network, int(batch)), form)
+    before = _resident("VmRSS")
+    steps.run(1)
+    _forget_the_peak()
+    steps.run(STEPS)
+    print(round(allocated_peak_mib() if accelerators() else _resident("VmHWM") - before, 1))
+
+
+def _forget_the_peak() -> None:
+    """Linux counts the largest resident size (VmHWM) anew from here."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass                    # then the peak of compiling counts as well
+
+
+def _resident(name: str) -> float:
+    """VmRSS, the resident size now, or VmHWM, its largest so far, in MiB; elsewhere than on Linux the largest."""
+    try:
+        return int(re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)[1]) / 2**10
+    except OSError:
+        import resource
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,69 @@
+"""Graph convolution."""
+from collections.abc import Iterator
+
+import numpy as np
+from keras import ops
+
+from ... import layers as L
+from ...layers import reference
+from .case import Case
+
+EDGES = np.array([(0, 1), (1, 0), (1, 2), (2, 1), (3, 3), (0, 1)], "int32")     # a double one, and node 4 has none
+
+
+def cases(random) -> Iterator[Case]:
+    """Â as an array and as edges, more and fewer features than before, several graphs, one node, no edge."""
+    for nodes, features, units in ((5, 4, 3), (4, 2, 5), (1, 3, 2)):
+        yield Case("GraphConvolution", f"{nodes} nodes, {features} to {units} features, adjacency", {
+            "features": random.normal(size=(nodes, features)), "adjacency": random.normal(size=(nodes, nodes)),
+            "kernel": random.normal(size=(features, units))}, L.graph_convolve,
+            lambda h, a, w: ops.einsum("ij,jc,ck->ik", a, h, w), _output, _loops,
+            ("features", "adjacency", "kernel"))
+    adjacency = (random.uniform(size=(5, 5)) < 0.5).astype("float64")
+    adjacency = np.triu(adjacency, 1) + np.triu(adjacency, 1).T
+    fixed = L.normalized_adjacency(adjacency)
+    known = reference.renormalized(adjacency)
+    yield Case("GraphConvolution", "5 nodes, renormalized", {
+        "features": random.normal(size=(5, 3)), "kernel": random.normal(size=(3, 2))},
+        lambda h, w: L.graph_convolve(h, ops.cast(fixed, h.dtype), w),
+        lambda h, w: ops.matmul(ops.matmul(ops.cast(fixed, h.dtype), h), w),
+        lambda h, w: _output(h, known, w), lambda dy, h, w: _loops(dy, h, known, w)[::2], ("features", "kernel"))
+    yield Case("GraphConvolution", "2 graphs of 3 nodes", {
+        "features": random.normal(size=(2, 3, 4)), "adjacency": random.normal(size=(2, 3, 3)),
+        "kernel": random.normal(size=(4, 2))}, L.graph_convolve,
+        lambda h, a, w: ops.einsum("bij,bjc,ck->bik", a, h, w),
+        lambda h, a, w: np.stack([_output(one, of, w) for one, of in zip(h, a)]), _batch_loops,
+        ("features", "adjacency", "kernel"))
+    for edges, features, units in ((EDGES, 4, 3), (EDGES, 2, 4), (EDGES[:0], 3, 2)):
+        yield Case("GraphConvolution", f"5 nodes, {features} to {units} features, {len(edges)} edges", {
+            "features": random.normal(size=(5, features)), "weights": random.normal(size=len(edges)),
+            "kernel": random.normal(size=(features, units))},
+            lambda h, a, w, edges=edges: L.graph_convolve(h, (ops.convert_to_tensor(edges), a), w),
+            lambda h, a, w, edges=edges: ops.matmul(_scattered(edges, a, 5), ops.matmul(h, w)),
+            lambda h, a, w, edges=edges: reference.graph_convolution(h, edges, a, w),
+            lambda dy, h, a, w, edges=edges: reference.graph_convolution_gradients(dy, h, edges, a, w),
+            ("features", "weights", "kernel"))
+
+
+def _output(h, adjacency, w):
+    return reference.graph_convolution(h, *reference.edges_of(adjacency), w)
+
+
+def _loops(dy, h, adjacency, w):
+    edges, weights = reference.edges_of(adjacency)
+    dh, dweights, dw = reference.graph_convolution_gradients(dy, h, edges, weights, w)
+    dadjacency = np.zeros_like(adjacency)
+    for (j, i), value in zip(edges, dweights):
+        dadjacency[i, j] = value
+    return dh, dadjacency, dw
+
+
+def _batch_loops(dy, h, adjacency, w):
+    dh, dadjacency, dw = zip(*(_loops(*one, w) for one in zip(dy, h, adjacency)))
+    return np.stack(dh), np.stack(dadjacency), sum(dw)
+
+
+def _scattered(edges, weights, nodes):
+    """Â out of its edges, by one-hot vectors of their ends."""
+    sources, targets = (ops.convert_to_tensor(np.eye(nodes)[edges[:, end]], weights.dtype) for end in (0, 1))
+    return ops.matmul(ops.transpose(targets), weights[:, None] * sources)

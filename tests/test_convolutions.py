@@ -1,0 +1,253 @@
+"""Convolutions in one, two and three dimensions and their adjoints: equalities, causality, batches of no images."""
+import keras
+import numpy as np
+import passes
+import pytest
+from hypothesis import assume, given, settings, strategies as st
+from keras import ops
+from passes import FORMS, array, numbers, within
+
+from cnn_repro import layers as L
+from cnn_repro.layers import convolution, reference, transposed
+from cnn_repro.layers.window import Window
+from cnn_repro.repro.check import error_of
+
+few = settings(max_examples=40, deadline=None, derandomize=True)
+tensorflow = keras.backend.backend() == "tensorflow"
+
+
+def per_axis(axes, low, high):
+    return st.tuples(*[st.integers(low, high)] * axes)
+
+
+# ------------------------------------------------------------------------------- the transposed convolution
+
+@st.composite
+def transpositions(draw, axes):
+    """(window, output_padding) that Keras's layer and every backend take, a stride beside a dilation included."""
+    window = Window(draw(per_axis(axes, 1, 3)), draw(per_axis(axes, 1, 3)), draw(st.sampled_from(["valid", "same"])),
+                    draw(per_axis(axes, 1, 2)))
+    more = draw(st.none() | st.tuples(*[st.integers(0, s - 1) for s in window.strides]))
+    even = more and window.padding == "same" and any(e % 2 == 0 and o == 0 for e, o in zip(window.extent, more))
+    assume(not (even and max(window.strides) > 1 and tensorflow))       # which TensorFlow has no operator for
+    return window, more
+
+
+@few
+@given(st.data(), st.integers(1, 3))
+def test_the_transposed_convolution_is_the_loops(data, axes):
+    """Y, dX and dW for random sizes, strides, paddings, output paddings and dilations, in 1 to 3 dimensions."""
+    window, more = data.draw(transpositions(axes))
+    space = data.draw(per_axis(axes, 1, 6 - axes))
+    x, kernel = numbers(2, *space, 2), numbers(*window.size, 3, 2, seed=1)
+    arguments = (window.strides, window.padding, more, window.dilation)
+    expected = reference.transposed_convolution(x, kernel, *arguments)
+    assume(expected.size)
+    y, gradients = passes.run(lambda x, w: L.convolve_transposed(x, w, *arguments), {"x": x, "w": kernel},
+                              dy=numbers(*expected.shape, seed=2))
+    assert error_of(y, expected) < within(1e-12)
+    dx, dkernel = reference.transposed_convolution_gradients(
+        numbers(*y.shape, seed=2), x, kernel, window.strides, window.padding, window.dilation)
+    assert error_of(gradients["x"], dx) < within(1e-12) and error_of(gradients["w"], dkernel) < within(1e-12)
+
+
+@few
+@given(st.data(), st.integers(1, 3))
+def test_it_is_the_adjoint_of_the_convolution(data, axes):
+    """⟨C(x), y⟩ = ⟨x, Cᵀ(y)⟩, the output padding chosen so that Cᵀ(y) has the size of x; and dX of C is Cᵀ(dY)."""
+    window, _ = data.draw(transpositions(axes))
+    space = data.draw(per_axis(axes, 1, 8 - axes))
+    outputs = window.outputs(space)
+    assume(min(outputs) > 0)
+    x, kernel, y = numbers(2, *space, 2), numbers(*window.size, 2, 3, seed=1), numbers(2, *outputs, 3, seed=2)
+    least = [e if window.padding == "valid" else e % 2 for e in window.extent]
+    more = tuple(m - (n - 1) * s - e for m, n, s, e in zip(space, outputs, window.strides, least))
+    there = array(L.convolve(x, kernel, window.strides, window.padding, window.dilation))
+    back = array(L.convolve_transposed(y, kernel, window.strides, window.padding, more, window.dilation))
+    assert back.shape == x.shape
+    scale = np.abs(there * y).sum() + 1
+    assert abs((there * y).sum() - (x * back).sum()) / scale < within(1e-12)
+    assert error_of(back, convolution.input_gradient(y, x, kernel, window)) < within(1e-12)
+
+
+def test_every_number_lays_down_the_kernel():
+    x = np.array([[1, 10], [100, 1000]], "float32").reshape(1, 2, 2, 1)
+    kernel = np.array([[1, 2], [3, 4]], "float32").reshape(2, 2, 1, 1)
+    side_by_side = array(L.convolve_transposed(x, kernel, 2))[0, ..., 0]
+    assert side_by_side.tolist() == [[1, 2, 10, 20], [3, 4, 30, 40], [100, 200, 1000, 2000], [300, 400, 3000, 4000]]
+    overlapping = array(L.convolve_transposed(x, kernel, 1))[0, ..., 0]
+    assert overlapping.tolist() == [[1, 12, 20], [103, 1234, 2040], [300, 3400, 4000]]  # the residuals of lecture note 001
+    cut = array(L.convolve_transposed(x, kernel, 1, "same"))[0, ..., 0]
+    assert cut.tolist() == [[1, 12], [103, 1234]]
+    apart = array(L.convolve_transposed(x, kernel[:1, :1], 2))[0, ..., 0]
+    assert apart.tolist() == [[1, 0, 10, 0], [0, 0, 0, 0], [100, 0, 1000, 0], [0, 0, 0, 0]]
+
+
+def test_it_is_not_the_inverse():
+    """Sums over 2×2 blocks, laid down again: the blocks' shape comes back, their numbers do not, nor after scaling."""
+    x, kernel = np.arange(16, dtype="float32").reshape(1, 4, 4, 1), np.ones((2, 2, 1, 1), "float32")
+    back = array(L.convolve_transposed(L.convolve(x, kernel, 2), kernel, 2))
+    assert back.shape == x.shape and back[0, :2, :2, 0].tolist() == [[10, 10], [10, 10]]    # 0 + 1 + 4 + 5
+    assert np.ptp(back[0, :2, :2]) == 0 < np.ptp(x[0, :2, :2])
+
+
+@pytest.mark.skipif(tensorflow, reason="TensorFlow has no operator for it")
+def test_an_even_kernel_without_output_padding():
+    x, kernel = numbers(2, 3, 4, 2), numbers(4, 2, 3, 2, seed=1)
+    y, gradients = passes.run(lambda x, w: L.convolve_transposed(x, w, 2, "same", 0), {"x": x, "w": kernel},
+                              dy=numbers(2, 4, 6, 3, seed=2))
+    arguments = (x, kernel, (2, 2), "same")
+    assert error_of(y, reference.transposed_convolution(*arguments, (0, 0))) < within(1e-12)
+    dx, dkernel = reference.transposed_convolution_gradients(numbers(2, 4, 6, 3, seed=2), *arguments)
+    assert error_of(gradients["x"], dx) < within(1e-12) and error_of(gradients["w"], dkernel) < within(1e-12)
+
+
+# ------------------------------------------------------------------------------------------ dimensions
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("strides, padding, dilation", [(1, "valid", 1), (2, "valid", 1), (1, "same", 1), (1, "valid", 2)])
+def test_a_convolution_over_channels_is_one_whose_kernel_spans_the_depth(form, strides, padding, dilation):
+    """The channels become a third axis: outputs and gradients are equal."""
+    x, kernel = numbers(2, 6, 5, 4), numbers(3, 2, 4, 3, seed=1)
+
+    def flat(x, w):
+        return L.convolve(x, w, strides, padding, dilation)
+
+    def deep(x, w):
+        x, w = ops.moveaxis(x, -1, 1)[..., None], ops.moveaxis(w, 2, 0)[..., None, :]
+        if padding == "same":                           # over the images alone
+            x = ops.pad(x, [(0, 0), (0, 0), *Window.of((3, 2), 1, "same").pads((6, 5)), (0, 0)])
+        return L.convolve(x, w, (1, strides, strides), "valid", (1, dilation, dilation))[:, 0]
+
+    found, expected = (passes.run(function, {"x": x, "w": kernel}, form=form) for function in (deep, flat))
+    assert error_of(found[0], expected[0]) < within(1e-12)
+    for name in ("x", "w"):
+        assert error_of(found[1][name], expected[1][name]) < within(1e-12), name
+
+
+def test_a_kernel_that_does_not_span_the_depth_makes_an_output_axis_of_it():
+    """Each plane of the output is the 2-D convolution of the channels that its kernel covers."""
+    x, kernel = numbers(2, 5, 4, 3, 1), numbers(2, 2, 2, 1, 3, seed=1)
+    y = array(L.convolve(x, kernel))
+    assert y.shape == (2, 4, 3, 2, 3)
+    for depth in range(4):
+        channels = np.moveaxis(x[:, depth:depth + 2, ..., 0], 1, -1)
+        plane = L.convolve(channels, np.moveaxis(kernel[..., 0, :], 0, 2))
+        assert error_of(y[:, depth], plane) < within(1e-12)
+
+
+@few
+@given(st.data(), st.integers(1, 3), st.integers(1, 2))
+def test_convolutions_of_any_rank_are_the_loops(data, axes, groups):
+    """Also with causal padding, where stride, dilation and groups go together with it."""
+    window = Window(data.draw(per_axis(axes, 1, 3)), data.draw(per_axis(axes, 1, 3)),
+                    data.draw(st.sampled_from(["valid", "same", "causal"])), data.draw(per_axis(axes, 1, 2)))
+    space = data.draw(per_axis(axes, 1, 8 - 2 * axes))
+    assume(min(window.outputs(space)) > 0)
+    x, kernel = numbers(1, *space, 2 * groups), numbers(*window.size, 2, 2 * groups, seed=1)
+    arguments = (window.strides, window.padding, window.dilation)
+    y = array(L.convolve(x, kernel, *arguments))
+    assert error_of(y, reference.convolution(x, kernel, *arguments)) < within(1e-12)
+    dy = numbers(*y.shape, seed=2)
+    dx, dkernel = reference.convolution_gradients(dy, x, kernel, *arguments)
+    assert error_of(convolution.input_gradient(dy, x, kernel, window), dx) < within(1e-12)
+    assert error_of(convolution.kernel_gradient(dy, x, kernel, window), dkernel) < within(1e-12)
+
+
+@pytest.mark.parametrize("strides, dilation, groups", [(1, 1, 1), (1, 2, 1), (3, 1, 1), (2, 1, 2)])
+def test_a_causal_convolution_never_looks_ahead(strides, dilation, groups):
+    """Numbers from step t on change no output before it, and the gradient of an output reaches none after it."""
+    layer = L.Conv1D(4, 3, strides=strides, dilation_rate=dilation, groups=groups, padding="causal")
+    layer.build((None, 10, 4))
+    x = numbers(1, 10, 4, dtype="float32")
+    y, _ = passes.of(layer, x)
+    assert y.shape == (1, -(-10 // strides), 4)
+    for p in range(y.shape[1]):
+        later = x.copy()
+        later[:, p * strides + 1:] = 7
+        assert error_of(array(layer(later))[:, :p + 1], y[:, :p + 1]) < 1e-6
+        dy = np.zeros_like(y)
+        dy[:, p] = 1
+        _, gradients = passes.of(layer, x, dy=dy)
+        assert not gradients["input"][:, p * strides + 1:].any()
+        assert np.abs(gradients["input"][:, p * strides]).max() > 1e-3          # the step itself counts
+
+
+# ------------------------------------------------------------------------------------------ no images
+
+EMPTY = {
+    "causal": (lambda x, w: L.convolve(x, w, 2, "causal"), (0, 7, 2), (3, 2, 3), (0, 4, 3)),
+    "same": (lambda x, w: L.convolve(x, w, 1, "same"), (0, 5, 6, 2), (3, 3, 2, 3), (0, 5, 6, 3)),
+    "dilated": (lambda x, w: L.convolve(x, w, 1, "valid", 2), (0, 7, 6, 2), (3, 2, 2, 3), (0, 3, 4, 3)),
+    "strided and dilated": (lambda x, w: L.convolve(x, w, 2, "same", 2), (0, 7, 6, 2), (3, 2, 2, 3), (0, 4, 3, 3)),
+    "grouped": (lambda x, w: L.convolve(x, w, 2), (0, 7, 6, 4), (3, 2, 2, 4), (0, 3, 3, 4)),
+    "channels first": (lambda x, w: L.convolve(x, w, 1, data_format="channels_first"), (0, 2, 5, 6), (3, 3, 2, 3),
+                       (0, 3, 3, 4)),
+    "volumes": (lambda x, w: L.convolve(x, w, (1, 2, 1)), (0, 4, 5, 3, 2), (2, 2, 2, 2, 3), (0, 3, 2, 2, 3)),
+    "transposed": (lambda x, w: L.convolve_transposed(x, w, 2, "same"), (0, 3, 4, 2), (3, 3, 3, 2), (0, 6, 8, 3)),
+    "transposed, stride 1": (lambda x, w: L.convolve_transposed(x, w), (0, 3, 4, 2), (3, 3, 3, 2), (0, 5, 6, 3)),
+    "transposed, dilated": (lambda x, w: L.convolve_transposed(x, w, 1, "same", None, 2), (0, 3, 4, 2), (3, 2, 3, 2),
+                            (0, 3, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("function, x, kernel, y", EMPTY.values(), ids=EMPTY)
+def test_of_no_images_there_are_no_outputs_and_zero_gradients(form, function, x, kernel, y):
+    found, gradients = passes.run(function, {"x": numbers(*x, dtype="float32"),
+                                             "w": numbers(*kernel, dtype="float32")}, form=form)
+    assert found.shape == y and gradients["x"].shape == x
+    assert gradients["w"].shape == kernel and not gradients["w"].any()
+
+
+@pytest.mark.skipif(not tensorflow, reason="only TensorFlow traces sizes that it does not know")
+@pytest.mark.parametrize("xla", [False, True])
+def test_one_graph_serves_any_number_of_images(xla):
+    import tensorflow as tf
+    model = keras.Sequential([keras.Input((9, 8, 2)), L.Conv2D(3, 3, activation="relu"), L.Conv2D(4, 2, strides=2),
+                              L.Conv2DTranspose(3, 3, strides=2), L.Conv2D(2, 1)])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 9, 8, 2])], jit_compile=xla)
+    def step(x):
+        with tf.GradientTape() as tape:
+            y = model(x)
+            loss = tf.reduce_sum(y**2)
+        return y, tape.gradient(loss, model.trainable_weights)
+
+    x = numbers(5, 9, 8, 2, dtype="float32")
+    for images in (5, 0, 1, 2, 0):
+        y, gradients = step(x[:images])
+        assert error_of(y, model(x)[:images]) < 1e-5
+        assert [gradient.shape for gradient in gradients] == [weight.shape for weight in model.trainable_weights]
+        assert any(gradient.numpy().any() for gradient in gradients) == (images > 0)
+
+
+def test_where_there_are_images_nothing_is_added():
+    x = ops.convert_to_tensor(numbers(2, 3, 3, 1, dtype="float32"))
+    assert convolution._one_image_at_least(x) is x
+    assert convolution._one_image_at_least(x[:0]).shape == (1, 3, 3, 1)
+
+
+# ------------------------------------------------------------------------------------------ files
+
+@pytest.mark.parametrize("name, shape, arguments", [
+    ("Conv1D", (7, 2), dict(padding="causal", dilation_rate=2)), ("Conv3D", (3, 4, 3, 2), dict(padding="same")),
+    ("Conv1DTranspose", (5, 2), dict(strides=2)), ("Conv3DTranspose", (2, 3, 2, 2), dict()),
+    ("Conv2DTranspose", (3, 4, 2), dict(strides=2, padding="same", output_padding=1))])
+def test_a_saved_layer_opens_as_ours_and_as_keras_own(name, shape, arguments, tmp_path):
+    model = keras.Sequential([keras.Input(shape), getattr(L, name)(3, 3, **arguments)])
+    model.save(tmp_path / "layer.keras")
+    x = numbers(2, *shape, dtype="float32")
+    stock = {f"cnn_repro>{name}": getattr(keras.layers, name)}
+    for known, expected in (({}, getattr(L, name)), (stock, getattr(keras.layers, name))):
+        again = keras.models.load_model(tmp_path / "layer.keras", custom_objects=known)
+        assert type(again.layers[-1]) is expected
+        assert error_of(again(x), model(x)) < 1e-6
+
+
+def test_what_the_transposed_convolution_leaves_out():
+    """Half before and half after, the odd one after; below zero zeros are appended."""
+    window = Window.of((4, 1), (1, 3), "same")
+    assert transposed.cuts(window) == [3, -2] and transposed.halves([3, -2]) == [(1, 2), (0, -2)]
+    assert transposed.cuts(Window.of((4, 1), (2, 3), "valid")) == [0, -2]
+    assert transposed.cuts(Window.of((4, 3), 2, "same"), 1) == [3, 1]
