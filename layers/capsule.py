@@ -114,12 +114,12 @@ def _iterate(predictions, iterations) -> list:
 
 def weigh(c, predictions):
     """Σ_i c_ij û_j|i of c (N, J, I) and û (N, J, I, E) → (N, J, E)."""
-    return ops.matmul(c[:, :, None, :], predictions)[:, :, 0, :]
+    return ops.einsum("nji,njie->nje", c, predictions)
 
 
 def agree(predictions, v):
     """û_j|i · v_j of û (N, J, I, E) and v (N, J, E) → (N, J, I)."""
-    return ops.matmul(predictions, v[..., None])[..., 0]
+    return ops.einsum("njie,nje->nji", predictions, v)
 
 
 def spread(c, v):

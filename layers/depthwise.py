@@ -16,10 +16,11 @@ import keras
 from keras import ops
 
 from .activation import activate
+from .batch import for_any_batch
 from .convolution import convolve
 from .dense import add_bias
 from .gradient import with_gradient
-from .window import Window, at_least_zero, crop, from_channels_last, pad, space_of, to_channels_last
+from .window import Window, at_least_zero, crop, from_channels_last, pad, space_of, taps, to_channels_last
 
 
 def depthwise_convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format="channels_last"):
@@ -29,6 +30,10 @@ def depthwise_convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, d
     "valid" or "same"; the batch may be empty. Any floating dtype, the same for both; `data_format` is that of x and
     of the result. TensorFlow's operator raises InvalidArgumentError for two different strides, except in float32.
     """
+    return for_any_batch(lambda x: _depthwise_convolve(x, kernel, strides, padding, dilation_rate, data_format), x)
+
+
+def _depthwise_convolve(x, kernel, strides, padding, dilation_rate, data_format):
     window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
 
     def forward(x, kernel):
@@ -42,20 +47,16 @@ def depthwise_convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, d
 
 def depthwise_convolution(x, kernel, window: Window):
     """Y of x (N, *space, C) and kernel (*size, C, m)."""
-    images = ops.shape(x)[0]
-    # Never no images: TensorFlow would return the shape of x, and as its own derivative whatever memory held.
-    # Where there are some, its pad by nothing and its slice of everything are no copies.
-    some = ops.pad(x, [(0, at_least_zero(1 - images))] + [(0, 0)] * (len(x.shape) - 1))
-    return ops.depthwise_conv(some, kernel, strides=window.strides, padding=window.padding,
-                              data_format="channels_last", dilation_rate=window.dilation)[:images]
+    return ops.depthwise_conv(x, kernel, strides=window.strides, padding=window.padding, data_format="channels_last",
+                              dilation_rate=window.dilation)
 
 
 def depthwise_input_gradient(dy, x, kernel, window: Window):
     """dX (N, *space, C) of dY (N, *outputs, C·m). Of x only the shape counts: the operator is linear."""
     *size, channels, multiplier = kernel.shape
     turned = ops.reshape(ops.flip(kernel, tuple(range(len(size)))), (*size, channels * multiplier, 1))
-    same = Window.of(size, 1, "same", window.dilation)
-    dx = depthwise_convolution(_spread(dy, window, space_of(x)), turned, same)
+    dx = ops.depthwise_conv(_spread(dy, window, space_of(x)), turned, padding="same", data_format="channels_last",
+                            dilation_rate=window.dilation)
     dx = crop(dx, ((0, 0),) * len(size), space_of(x))
     return dx if multiplier == 1 else ops.sum(ops.reshape(dx, (*ops.shape(x), multiplier)), axis=-1)
 
@@ -79,30 +80,18 @@ def _spread(dy, window, space):
 
 
 def depthwise_kernel_gradient(dy, x, kernel, window: Window):
-    """dW (*size, C, m) of dY (N, *outputs, C·m) and x (N, *space, C). Of the kernel only the shape counts."""
+    """dW (*size, C, m) of dY (N, *outputs, C·m) and x (N, *space, C): a product and a sum for every tap.
+
+    Of the kernel only the shape counts. One depthwise convolution of N·C channels, with dY as its kernel, is the
+    other way to write it: two thirds of the time in a TensorFlow graph on a CPU, but several times as much where
+    XLA compiles it (JAX: 320 ms against 73 for 128 × 32×32×32) and on PyTorch (143 ms against 46).
+    """
     last = kernel.shape[-2:]
     dys = ops.reshape(dy, (*ops.shape(dy)[:-1], *last))
     axes = tuple(range(len(dy.shape) - 1))
     dw = [ops.sum(ops.expand_dims(view, -1) * dys, axis=axes)
-          for view in _views(pad(x, window.pads(space_of(x))), window, space_of(dy))]
+          for view in taps(pad(x, window.pads(space_of(x))), window, space_of(dy))]
     return ops.reshape(ops.stack(dw), kernel.shape)
-
-
-def _views(x, window, outputs):
-    """What `taps` of the window gives, without slices that have a step.
-
-    Position q·s + r becomes entry (q, r) of two axes: with stride 2, TensorFlow on a CPU takes a ninth of the time.
-    """
-    split = [part for n, s in zip(space_of(x), window.strides) for part in (-(-n // s), s)]
-    whole = pad(x, [(0, 0 if s == 1 else -n % s) for n, s in zip(space_of(x), window.strides)])
-    whole = ops.reshape(whole, (ops.shape(x)[0], *split, x.shape[-1]))
-    views = []
-    for offset in window.offsets():
-        index = [slice(None)]
-        for o, s, p in zip(offset, window.strides, outputs):
-            index += [slice(o // s, o // s + p), o % s]
-        views.append(whole[tuple(index)])
-    return views
 
 
 def separable_convolve(x, depthwise_kernel, pointwise_kernel, strides=1, padding="valid", dilation_rate=1,
@@ -119,7 +108,10 @@ class _Depthwise:
     """What the depthwise layers do in place of Keras's `call`."""
 
     def call(self, inputs):
-        y = depthwise_convolve(inputs, self.kernel, self.strides, self.padding, self.dilation_rate, self.data_format)
+        return for_any_batch(self._respond, inputs)
+
+    def _respond(self, inputs):
+        y = _depthwise_convolve(inputs, self.kernel, self.strides, self.padding, self.dilation_rate, self.data_format)
         if self.use_bias:
             y = add_bias(y, self.bias, self.data_format)
         return activate(self.activation, y)

@@ -1,7 +1,7 @@
 """Kernels set by hand: the Sobel and Prewitt operators, as a layer and as the kernels of a frozen convolution.
 
     Y[n,p, c·m + i] = Σ_t X[n, p + t, c] F[i,t]               channel c under filter i of m, each on its own
-    dX[n,q,c]       = Σ_ti dY[n, q − t, c·m + i] F[i,t]       the convolution's, one group a channel; F is constant
+    dX[n,q,c]       = Σ_ti dY[n, q − t, c·m + i] F[i,t]       the depthwise convolution's; F is constant
 
 Both estimate the slope of the brightness: a difference along one axis, smoothed along the other, by Prewitt with
 weights 1 1 1, by Sobel with 1 2 1. They are correlated, not flipped: what grows brighter to the right, or
@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .convolution import convolve
+from .depthwise import depthwise_convolve
 
 SOBEL = [
     [[-1, 0, 1],
@@ -51,8 +51,8 @@ def apply_filters(x, kernels, padding="valid", data_format="channels_last"):
     `data_format` is that of x and of the result. Any floating dtype. Raises ValueError for kernels of another shape.
     """
     channels = x.shape[-1 if data_format == "channels_last" else 1]
-    kernel = np.tile(np.moveaxis(bank_of(kernels), 0, -1)[:, :, None], (1, 1, 1, channels))     # (h, w, 1, C·m)
-    return convolve(x, ops.convert_to_tensor(kernel, x.dtype), padding=padding, data_format=data_format)
+    kernel = np.repeat(np.moveaxis(bank_of(kernels), 0, -1)[:, :, None], channels, axis=2)      # (h, w, C, m)
+    return depthwise_convolve(x, ops.convert_to_tensor(kernel, x.dtype), padding=padding, data_format=data_format)
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

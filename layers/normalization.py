@@ -11,31 +11,34 @@ On TensorFlow keras.ops.moments holds μ constant inside σ². The variance's fi
 because Σ(x − μ) = 0, but the second lacks −2/m², and stock batch normalisation's own is wrong for it. Here σ² itself
 stands in the backward pass, whose derivative therefore needs the first derivative of σ² only, and is right.
 """
+from functools import reduce
+
 import keras
 from keras import ops
 
 from .gradient import with_gradient
 
 
-def batch_normalize(x, gamma, beta, axes, epsilon, mean, variance):
-    """Normalise x by the mean and variance of its own `axes`; returns y like x.
+def batch_normalize(x, gamma, beta, axes, epsilon):
+    """Normalise x by the mean and variance along its `axes`; gamma and beta broadcast against x.
 
-    gamma, beta: shaped to broadcast against x. mean, variance: the moments of x, likewise shaped, which the
-    caller has computed anyway; the backward pass goes through them as functions of x.
+    Returns (y, mean, variance): y like x, the moments shaped to broadcast against it.
     """
-    def forward(x, gamma, beta):
+    mean, variance = ops.moments(x, axes, keepdims=True)
+
+    def forward(x, gamma, beta, mean, variance):
         return _affine(x, gamma, beta, mean, variance, epsilon)
 
-    def backward(dy, y, x, gamma, beta):
-        # from x itself, so that the backward pass can be differentiated as well
-        mean, variance = ops.moments(x, axes, keepdims=True)
-        return batch_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon)
+    def backward(dy, y, x, gamma, beta, mean, variance):
+        # dx goes through the moments already. They are handed in because it is a function of them as well, when it is
+        # differentiated once more: closed over, they would be constants.
+        return *batch_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon), None, None
 
-    return with_gradient(forward, backward, x, gamma, beta)
+    return with_gradient(forward, backward, x, gamma, beta, mean, variance), mean, variance
 
 
 def normalize_by(x, gamma, beta, axes, epsilon, mean, variance):
-    """Normalise x by a given mean and variance (moving averages), which have no gradient; shapes as above."""
+    """The same by a given mean and variance (moving averages), which broadcast likewise and have no gradient."""
     def forward(x, gamma, beta):
         return _affine(x, gamma, beta, mean, variance, epsilon)
 
@@ -51,14 +54,14 @@ def _affine(x, gamma, beta, mean, variance, epsilon):
 
 
 def batch_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon):
-    """(dx, dγ, dβ) through the batch's own statistics."""
-    inverse = ops.rsqrt(variance + epsilon)
-    normal = (x - mean) * inverse
-    # Σ/m as a mean: no count, so that an unknown batch size and half precision are no special cases
-    mean_dy = ops.mean(dy, axes, keepdims=True)
-    mean_dy_normal = ops.mean(dy * normal, axes, keepdims=True)
-    dx = gamma * inverse * (dy - mean_dy - normal * mean_dy_normal)
-    return dx, ops.sum(dy * normal, axes, keepdims=True), ops.sum(dy, axes, keepdims=True)
+    """(dx, dγ, dβ) through the batch's own statistics; x̂ = (x − μ)/σ is not formed, to spare passes over memory."""
+    count = ops.cast(reduce(lambda m, axis: m * ops.shape(x)[axis], axes, 1), x.dtype)
+    inverse, centred = ops.rsqrt(variance + epsilon), x - mean
+    inverse = ops.where(count > 0, inverse, ops.zeros_like(inverse))        # of no images the moments are no numbers
+    dbeta = ops.sum(dy, axes, keepdims=True)
+    dgamma = ops.sum(dy * centred, axes, keepdims=True) * inverse
+    dx = gamma * inverse * (dy - centred * (inverse * dgamma / count) - dbeta / count)
+    return dx, dgamma, dbeta
 
 
 def frozen_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon):
@@ -89,10 +92,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         gamma = wide(self.gamma) if self.scale else ops.ones(shape, x.dtype)
         beta = wide(self.beta) if self.center else ops.zeros(shape, x.dtype)
         if training and self.trainable:
-            mean, variance = ops.moments(ops.stop_gradient(x), axes, keepdims=True)
+            y, mean, variance = batch_normalize(x, gamma, beta, axes, self.epsilon)
             self._follow(self.moving_mean, mean)
             self._follow(self.moving_variance, variance)
-            y = batch_normalize(x, gamma, beta, axes, self.epsilon, mean, variance)
         else:
             y = normalize_by(x, gamma, beta, axes, self.epsilon, wide(self.moving_mean), wide(self.moving_variance))
         return ops.cast(y, self.compute_dtype)

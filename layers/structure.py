@@ -87,7 +87,7 @@ def add(tensors):
         return total
 
     def backward(dy, y, *tensors):
-        return tuple(add_gradient(dy, x.shape) for x in tensors)
+        return (*(add_gradient(dy, x.shape) for x in tensors),)
 
     return with_gradient(forward, backward, *tensors)
 
@@ -108,8 +108,10 @@ class Add(keras.layers.Add):
 
 def concatenate(tensors, axis=-1):
     """The tensors one after the other along the axis; their other sizes are the same."""
+    own = axis % len(tensors[0].shape)
+
     def backward(dy, y, *tensors):
-        return concatenate_gradient(dy, [ops.shape(x)[axis] for x in tensors], axis % len(dy.shape))
+        return concatenate_gradient(dy, [ops.shape(x)[own] for x in tensors], own)
 
     return with_gradient(lambda *tensors: ops.concatenate(tensors, axis), backward, *tensors)
 

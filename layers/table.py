@@ -17,9 +17,10 @@ from .gradient import with_gradient
 
 
 def listed_kernels(dw, spread):
-    """dw Sᵀ: out of the dense kernel's gradient (size, size, C, K), that of the listed kernels (size, size, pairs)."""
+    """dw Sᵀ: the listed kernels' gradient (size, size, pairs) out of the dense kernel's (size, size, C, K)."""
     flat = ops.reshape(dw, (*dw.shape[:2], -1))
-    return ops.matmul(flat, ops.transpose(ops.cast(spread, flat.dtype)))
+    dw = ops.matmul(flat, ops.transpose(ops.cast(spread, flat.dtype)))
+    return ops.cast(dw, flat.dtype)         # on PyTorch Keras's product of float64 is float32
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")
@@ -78,7 +79,8 @@ class TableConv2D(keras.layers.Layer):
         shape = (self.kernel_size, self.kernel_size, -1, len(self.table))
 
         def forward(kernel):
-            return ops.reshape(ops.matmul(kernel, ops.cast(self.spread, kernel.dtype)), shape)
+            dense = ops.matmul(kernel, ops.cast(self.spread, kernel.dtype))
+            return ops.reshape(ops.cast(dense, kernel.dtype), shape)
 
         return with_gradient(forward, lambda dw, w, kernel: listed_kernels(dw, self.spread), kernel)
 

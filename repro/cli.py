@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("names", nargs="*", metavar="NAME", help="only these networks and operators, e.g. Conv2D")
     for kind, text in (("network", "training steps of whole networks, and their memory"),
                        ("operator", "forward and backward passes of single layers"),
-                       ("form", "what else a convolution's gradients could be computed by")):
+                       ("form", "other ways to compute the gradients of convolution and pooling")):
         one.add_argument(f"--{kind}s", dest="kinds", action="append_const", const=kind,
                          help=f"{text} (default: networks and operators)")
     one.add_argument("--rounds", type=int, default=9, help="each times both sides twice (default: 9)")

@@ -279,7 +279,8 @@ def demonstration() -> list[dict]:
                 training("plain110_cifar", "cifar10", 2, 71.0, "paper", model=resnet20(), epochs=40),
                 training("plain110_cifar", "cifar10", 3, 88.0, "paper", model=resnet20(), epochs=40),
                 training("resnet56_cifar", "cifar10", 0, 6.9, "paper", epochs=164, model=resnet20())]
-    return [*records, gradients(), gradients("jax", worst=3e-5), bench(), bench("jax", (1.2, 0.85), 1.3, compile="xla")]
+    return [*records, gradients(), gradients("jax", worst=3e-5), bench(),
+            bench("jax", (1.2, 0.85), 1.3, compile="xla")]
 
 
 TABLE = Table("net", "Table 2", ({"stage": "conv1", "output": [8, 8, 4], "parameters": 100},

@@ -5,7 +5,7 @@ from keras import ops
 
 from cnn_repro.repro.check.backends import forms, precision, to_tensors, vjp
 
-FORMS = ("eager", *forms())
+FORMS = ("eager", *(forms() or ("jit",) * (keras.backend.backend() == "jax")))
 PRECISE = precision()                   # float64, where Keras has it
 
 

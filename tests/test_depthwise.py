@@ -11,6 +11,7 @@ from keras import ops
 from passes import numbers, within
 
 from cnn_repro import layers as L
+from cnn_repro.layers import convolution
 from cnn_repro.repro.check import error_of
 
 
@@ -45,8 +46,9 @@ def test_every_combination_is_that_of_keras(strides, dilation, padding, data_for
     for space, size, multiplier in (((7, 8), (3, 2), 1), ((8, 7), (2, 3), 2), ((9,), (3,), 2), ((8,), (4,), 1)):
         shape = (2, *space, 3) if data_format == "channels_last" else (2, 3, *space)
         tensors = {"x": numbers(*shape), "w": numbers(*size, 3, multiplier, seed=1)}
-        assert_same(passes.run(lambda x, w: L.depthwise_convolve(x, w, *arguments), tensors),
-                    passes.run(lambda x, w: ops.depthwise_conv(x, w, strides, padding, data_format, dilation), tensors))
+        ours = lambda x, w: L.depthwise_convolve(x, w, *arguments)                      # noqa: E731
+        stock = lambda x, w: ops.depthwise_conv(x, w, strides, padding, data_format, dilation)     # noqa: E731
+        assert_same(passes.run(ours, tensors), passes.run(stock, tensors))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -60,11 +62,12 @@ def test_the_gradients_are_adjoints(data):
     least = [(k - 1) * d + 1 if padding == "valid" else 1 for k, d in zip(size, dilation)]
     space = [n + more for n, more in zip(least, draw(0, 5))]
     x, w = numbers(2, *space, channels), numbers(*size, channels, multiplier, seed=1)
-    y, _ = passes.run(lambda x, w: L.depthwise_convolve(x, w, strides, padding, dilation), {"x": x, "w": w})
+    tensors, convolve = {"x": x, "w": w}, lambda x, w: L.depthwise_convolve(x, w, strides, padding, dilation)
+    y, _ = passes.run(convolve, tensors)
     dy = numbers(*y.shape, seed=2)
-    _, found = passes.run(lambda x, w: L.depthwise_convolve(x, w, strides, padding, dilation), {"x": x, "w": w}, dy=dy)
+    _, found = passes.run(convolve, tensors, dy=dy)
     scale = np.abs(y * dy).sum() + 1e-3
-    for name, tensor in (("x", x), ("w", w)):
+    for name, tensor in tensors.items():
         assert found[name].shape == tensor.shape
         assert abs((tensor * found[name]).sum() - (y * dy).sum()) < within(1e-12) * scale
 
@@ -89,6 +92,17 @@ def test_a_separable_convolution_is_a_dense_one_with_a_kernel_in_factors(strides
 
     assert_same(passes.run(lambda *factors: L.separable_convolve(*factors, strides, "same"), tensors),
                 passes.run(dense, tensors))
+
+
+@pytest.mark.parametrize("name, shape", [("SeparableConv1D", (2, 7, 3)), ("SeparableConv2D", (2, 6, 5, 3))])
+def test_its_pointwise_half_is_our_convolution(name, shape, monkeypatch):
+    layer, right = getattr(L, name)(4, 3), convolution.kernel_gradient
+    _, gradients = passes.of(layer, numbers(*shape, dtype="float32"))
+    monkeypatch.setattr(convolution, "kernel_gradient", lambda *tensors: 2 * right(*tensors))
+    for form in passes.FORMS:
+        _, found = passes.of(layer, numbers(*shape, dtype="float32"), form)
+        for key, gradient in gradients.items():
+            assert error_of(found[key], gradient * (2 if key == "pointwise_kernel" else 1)) < 1e-5, (form, key)
 
 
 @pytest.mark.parametrize("size, channels, filters", [(3, 8, 16), (5, 4, 4), (1, 3, 7), (3, 512, 512)])

@@ -56,7 +56,8 @@ def remembered():
     known, compute = {}, reference.central_differences
 
     def central_differences(function, tensors, dy):
-        key = b"".join(array.tobytes() for array in (*tensors, dy, function(*tensors)))
+        arrays = (*tensors, dy, function(*tensors))
+        key = tuple((array.shape, array.tobytes()) for array in arrays)
         if key not in known:
             known[key] = compute(function, tensors, dy)
         return known[key]

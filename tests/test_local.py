@@ -11,11 +11,11 @@ from passes import PRECISE, numbers, within
 
 from cnn_repro import layers as L
 from cnn_repro.layers import reference
-from cnn_repro.layers.toeplitz import toeplitz_matrix
 from cnn_repro.repro.check import error_of
 from cnn_repro.repro.check.backends import evaluate, second_derivatives
 
-ANY = settings(max_examples=40, deadline=None, derandomize=True)
+EXAMPLES = 10 if keras.backend.backend() == "jax" else 40        # every shape is compiled anew there
+ANY = settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
 
 
 @st.composite
@@ -91,7 +91,7 @@ def test_local_connections_then_shared_weights_leave_fewer_parameters(shape, fil
     # the matrix of the convolution: as many connections as the local layer, as many different weights as the kernel
     weights = numbers(size, size, shape[-1], filters, dtype="float32")
     if prod(shape) < 100:
-        matrix = evaluate(lambda w: toeplitz_matrix(w, shape), [weights])
+        matrix = evaluate(lambda w: L.toeplitz_matrix(w, shape), [weights])
         assert np.count_nonzero(matrix) == local - outputs
         assert len(np.unique(matrix[matrix != 0])) == shared - filters
 
@@ -208,7 +208,7 @@ def test_the_notes_example_as_a_matrix():
 
 
 def test_along_one_axis_it_is_a_toeplitz_matrix():
-    """Constant along every diagonal, 2·1 rows and columns a step apart; a stride takes every other row of it."""
+    """Constant along every diagonal; without padding its first and last row go, a stride takes every other row."""
     kernel = numbers(3, 1, 1, dtype="float32")
     matrix = evaluate(lambda w: L.toeplitz_matrix(w, (6, 1), padding="same"), [kernel])
     for offset in range(-5, 6):
@@ -223,10 +223,9 @@ def test_along_one_axis_it_is_a_toeplitz_matrix():
 @given(convolutions())
 def test_the_matrix_is_the_convolution_forwards_and_backwards(case):
     x, kernel, *rest = case
-    strides, padding, dilation = rest
     matrix = evaluate(lambda w: L.toeplitz_matrix(w, x.shape[1:], *rest), [kernel])
-    axes = kernel.ndim - 2
-    loops = reference.toeplitz(kernel, x.shape[1:], strides, padding, (dilation,) * axes)
+    strides, padding, dilation = rest
+    loops = reference.toeplitz(kernel, x.shape[1:], strides, padding, (dilation,) * len(strides))
     assert np.array_equal(matrix, loops)
     tensors = {"input": x, "kernel": kernel}
     expected = passes.run(lambda x, w: L.convolve(x, w, *rest), tensors)

@@ -1,1 +1,1 @@
-"""Our layers against stock Keras on the clock: whole training steps, single operators, and written-out forms that lost."""
+"""Our layers against stock Keras on the clock: training steps, single operators, and written-out forms that lost."""

@@ -83,14 +83,15 @@ def _blocked_columns(dy, x, kernel, window, block):
     dw = []
     for i in range(height):
         groups = ops.reshape(x[:, i:i + count], (-1, count, blocks + 1, block * channels))
-        this, following = (ops.matmul(ops.transpose(rows(part)), dy) for part in (groups[:, :, :-1], groups[:, :, 1:]))
-        both = ops.reshape(ops.concatenate([this, following]), (2 * block, channels, block, maps))
+        parts = groups[:, :, :-1], groups[:, :, 1:]         # each block, and the one after it
+        both = ops.concatenate([ops.matmul(ops.transpose(rows(part)), dy) for part in parts])
+        both = ops.reshape(both, (2 * block, channels, block, maps))
         dw.append(ops.stack([sum(both[v + t, :, v] for v in range(block)) for t in range(width)]))
     return ops.stack(dw)
 
 
 def columns_by_two(dy, x, kernel, window):
-    """a product a kernel row of pairs of columns, [X_2j X_2j+1]ᵀ[dY_2j dY_2j+1] and the next pair's: diagonals sum"""
+    """two products a kernel row of column pairs, [X_2j X_2j+1]ᵀ[dY_2j dY_2j+1] and X's next pair; diagonals sum"""
     return _blocked_columns(dy, x, kernel, window, 2)
 
 

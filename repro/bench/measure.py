@@ -154,13 +154,14 @@ def geometric_mean(rows) -> float | None:
     return round(statistics.geometric_mean(ratios), 4) if ratios and all(ratios) else None
 
 
-HEAD = f"{'':58s}{'batch':>6s}{'ours ms':>10s}{'stock ms':>10s}{'ratio':>7s}  {'quartiles':13s}{'memory ours, stock':>22s}"
+HEAD = (f"{'':68s}{'batch':>6s}{'ours ms':>10s}{'stock ms':>10s}{'ratio':>7s}  {'quartiles':13s}"
+        f"{'memory ours, stock':>22s}")
 
 
 def line(row: dict) -> str:
     """A row as it is printed."""
     name = row["form"] if "form" in row else row["name"]
-    start = f"{'  ' * ('form' in row) + name:58s}{row['batch']:>6d}"
+    start = f"{'  ' * ('form' in row) + name:68s}{row['batch']:>6d}"
     if "refused" in row:
         return f"{start}  REFUSED {row['refused']}"
     text = (f"{start}{row['ours_ms']:>10.3f}{row['stock_ms']:>10.3f}{row['ratio']:>7.2f}"

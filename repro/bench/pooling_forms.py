@@ -59,7 +59,7 @@ def blocks(dy, y, x, window):
     """windows side by side are blocks (N, P, s, Q, s, C) of x: the least number of a position equal to Y gets dY"""
     _side_by_side(x, window)
     (k, m), (height, width) = window.size, space_of(y)
-    wide = lambda value: ops.reshape(value, (-1, height, 1, width, 1, value.shape[-1]))                     # noqa: E731
+    wide = lambda value: ops.reshape(value, (-1, height, 1, width, 1, value.shape[-1]))     # noqa: E731
     x = ops.reshape(x, (-1, height, k, width, m, x.shape[-1]))
     number = ops.reshape(ops.arange(k * m, dtype="float32"), (1, 1, k, 1, m, 1))
     number = ops.where(x == wide(y), number, float(k * m))

@@ -9,7 +9,7 @@ class Inapplicable(ValueError):
 
 @dataclass(frozen=True)
 class Question:
-    """stock, candidates: functions of (*arrays, window); a candidate's docstring is its formula, the first the layers'."""
+    """stock, candidates: functions of (*arrays, window). A candidate's docstring is its formula, the first ours."""
     text: str
     arrays: tuple
     window: object

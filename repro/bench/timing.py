@@ -1,4 +1,4 @@
-"""Alternating measurement: what is compared runs in turn, round after round, so that a busy machine slows all alike."""
+"""Alternating measurement: what is compared runs in turn, round by round, so that a busy machine slows all alike."""
 import statistics
 from time import perf_counter
 

@@ -5,11 +5,12 @@ import keras
 import numpy as np
 from keras import ops
 
-FORMS = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ()}      # torch.compile needs minutes a case
+# JAX compiles always (one operation after the other takes it five times as long); torch.compile needs minutes a case
+FORMS = {"tensorflow": ("graph", "xla"), "jax": (), "torch": ()}
 
 
 def forms() -> tuple[str, ...]:
-    """How the backend compiles."""
+    """How the backend compiles what it also computes uncompiled."""
     return FORMS[keras.backend.backend()]
 
 
@@ -20,7 +21,7 @@ def precision() -> str:
 
 def evaluate(function: Callable, arrays) -> np.ndarray:
     """The function's value as an array."""
-    return ops.convert_to_numpy(function(*to_tensors(arrays)))
+    return ops.convert_to_numpy(compiled(function)(*to_tensors(arrays)))
 
 
 def vjp(function: Callable, tensors, dy, missing="zero") -> list:
@@ -43,7 +44,7 @@ def vjp(function: Callable, tensors, dy, missing="zero") -> list:
 
 def gradients(function: Callable, tensors, dy, form: str = "") -> list[np.ndarray]:
     """Gradients of Σ dy·function(*tensors) for arrays; form: "" or one of `forms()`, the batch unknown."""
-    run = compiled(lambda dy, *tensors: vjp(function, tensors, dy), (dy, *tensors), form)
+    run = compiled(lambda dy, *tensors: vjp(function, tensors, dy), form, (dy, *tensors))
     return _arrays(run(*to_tensors((dy, *tensors))))
 
 
@@ -55,17 +56,18 @@ def second_derivatives(function: Callable, tensors, dy, directions) -> list[np.n
         *tensors, dy = arguments
         return sum(ops.sum(one * direction) for one, direction in zip(vjp(function, tensors, dy), directions))
 
-    tensors = to_tensors((*tensors, dy))
-    return _arrays(vjp(length, tensors, ops.ones((), dtype=dy.dtype)))
+    run = compiled(lambda *tensors: vjp(length, tensors, ops.ones((), dtype=str(dy.dtype))))
+    return _arrays(run(*to_tensors((*tensors, dy))))
 
 
-def compiled(function: Callable, arrays, form: str) -> Callable:
-    """The function as the backend compiles it; on TensorFlow for any length of the first axis, where two share it."""
-    if not form:
-        return function
+def compiled(function: Callable, form: str = "", arrays=()) -> Callable:
+    """The function as the backend compiles it; on TensorFlow for any length of the arrays' first axis, where two
+    share it."""
     if keras.backend.backend() == "jax":
         import jax
         return jax.jit(function)
+    if not form:
+        return function
     import tensorflow as tf
     batch = arrays[1].shape[:1]
     free = [tf.TensorSpec([None, *array.shape[1:]] if i < 2 and array.shape[:1] == batch != () else array.shape,

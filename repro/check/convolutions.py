@@ -76,8 +76,8 @@ CONVOLUTIONS = {
     ],
 }
 
-# images, input, kernel, stride, padding, output_padding, dilation, channels, filters. For an even extent,
-# `same` and output_padding 0 TensorFlow has no operator.
+# images, input, kernel, stride, padding, output_padding, dilation, channels, filters; without an even extent, `same`
+# and output_padding 0, where stock Keras fails
 TRANSPOSED = {
     "Conv1DTranspose": [
         (2, (5,), (3,), (1,), "same", None, (1,), 2, 3),

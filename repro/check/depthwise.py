@@ -28,7 +28,8 @@ def cases(random) -> Iterator[Case]:
         (2, (1, 1), (3, 3), (1, 1), "same", 1, 2, 2),
         (0, (4, 5), (3, 3), (2, 2), "valid", 1, 2, 2),
     ]:
-        yield _depthwise("DepthwiseConv2D", random, batch, space, size, strides, padding, dilation, channels, multiplier)
+        yield _depthwise("DepthwiseConv2D", random, batch, space, size, strides, padding, dilation, channels,
+                         multiplier)
     for batch, space, size, strides, padding, dilation, channels, multiplier in [
         (2, (7,), (3,), (1,), "same", 1, 3, 1),
         (2, (7,), (4,), (2,), "same", 1, 2, 2),
@@ -36,7 +37,8 @@ def cases(random) -> Iterator[Case]:
         (2, (8,), (2,), (3,), "valid", 2, 2, 1),
         (0, (5,), (2,), (1,), "valid", 1, 2, 1),
     ]:
-        yield _depthwise("DepthwiseConv1D", random, batch, space, size, strides, padding, dilation, channels, multiplier)
+        yield _depthwise("DepthwiseConv1D", random, batch, space, size, strides, padding, dilation, channels,
+                         multiplier)
     for operator, batch, space, size, strides, padding, dilation, channels, multiplier, filters in [
         ("SeparableConv2D", 2, (4, 5), (3, 3), (1, 1), "same", 1, 2, 1, 3),
         ("SeparableConv2D", 2, (6, 5), (3, 2), (2, 2), "same", 1, 2, 2, 2),
@@ -45,7 +47,8 @@ def cases(random) -> Iterator[Case]:
         ("SeparableConv1D", 2, (7,), (3,), (1,), "valid", 1, 2, 2, 3),
         ("SeparableConv1D", 2, (8,), (3,), (2,), "same", 1, 2, 1, 2),
     ]:
-        yield _separable(operator, random, batch, space, size, strides, padding, dilation, channels, multiplier, filters)
+        yield _separable(operator, random, batch, space, size, strides, padding, dilation, channels, multiplier,
+                         filters)
 
 
 def _depthwise(operator, random, batch, space, size, strides, padding, dilation, channels, multiplier) -> Case:
@@ -61,7 +64,8 @@ def _depthwise(operator, random, batch, space, size, strides, padding, dilation,
         ("input", "kernel"))
 
 
-def _separable(operator, random, batch, space, size, strides, padding, dilation, channels, multiplier, filters) -> Case:
+def _separable(operator, random, batch, space, size, strides, padding, dilation, channels, multiplier,
+               filters) -> Case:
     rates, ones = (dilation,) * len(size), (1,) * len(size)
 
     def stock(x, w, u):
@@ -70,19 +74,19 @@ def _separable(operator, random, batch, space, size, strides, padding, dilation,
     return Case(
         operator, _text(batch, space, size, strides, padding, dilation, multiplier) + f", {filters} filters",
         {"input": random.normal(size=(batch, *space, channels)),
-         "depthwise kernel": random.normal(size=(*size, channels, multiplier)),
-         "pointwise kernel": random.normal(size=(*ones, channels * multiplier, filters))},
+         "depthwise_kernel": random.normal(size=(*size, channels, multiplier)),
+         "pointwise_kernel": random.normal(size=(*ones, channels * multiplier, filters))},
         lambda x, w, u: L.separable_convolve(x, w, u, strides, padding, dilation), stock,
         lambda x, w, u: reference.separable_convolution(x, w, u, strides, padding, rates),
         lambda dy, x, w, u: reference.separable_gradients(dy, x, w, u, strides, padding, rates),
-        ("input", "depthwise kernel", "pointwise kernel"))
+        ("input", "depthwise_kernel", "pointwise_kernel"))
 
 
 def stock_depthwise(x, w, strides, padding, dilation):
     """keras.ops.depthwise_conv. No images take one of zeros along: on TensorFlow dW would be whatever memory held."""
     empty = x.shape[0] == 0
     x = ops.pad(x, [(0, 1)] + [(0, 0)] * (len(x.shape) - 1)) if empty else x
-    y = ops.depthwise_conv(x, w, strides=strides, padding=padding, dilation_rate=dilation, data_format="channels_last")
+    y = ops.depthwise_conv(x, w, strides, padding, "channels_last", dilation)
     return y[:0] if empty else y
 
 

@@ -41,9 +41,6 @@ DROP_INS = [
     ("Conv2DTranspose", (2, 4, 3, 4), dict(filters=3, kernel_size=1, strides=2, activation="tanh")),
     ("Conv2DTranspose", (2, 4, 3, 4), dict(filters=3, kernel_size=3, strides=2, padding="same", output_padding=0)),
     ("Conv2DTranspose", (2, 4, 3, 4), dict(filters=3, kernel_size=(3, 4), strides=2, output_padding=(0, 1))),
-    ("Conv2DTranspose", (2, 4, 3, 4), dict(filters=3, kernel_size=2, dilation_rate=2, dtype="float32")),
-    ("Conv2DTranspose", (2, 4, 3, 4), dict(filters=3, kernel_size=3, dilation_rate=(1, 2), padding="same",
-                                           dtype="float32")),
     ("Conv3DTranspose", (2, 2, 3, 2, 3), dict(filters=2, kernel_size=2)),
     ("Conv3DTranspose", (2, 2, 3, 2, 3), dict(filters=2, kernel_size=(2, 3, 1), strides=(1, 2, 2), padding="same")),
     ("Conv3DTranspose", (2, 2, 3, 2, 3), dict(filters=2, kernel_size=3, strides=2, output_padding=1)),
@@ -105,7 +102,7 @@ PRECISIONS = [
     ("Conv3D", VOLUMES, dict(filters=3, kernel_size=2, strides=2)),
     ("Conv1DTranspose", SIGNALS, dict(filters=3, kernel_size=3)),
     ("Conv2DTranspose", IMAGES, dict(filters=3, kernel_size=3, strides=2, padding="same", activation="tanh")),
-    ("Conv3DTranspose", VOLUMES, dict(filters=2, kernel_size=2, strides=2)),
+    ("Conv3DTranspose", (2, 3, 2, 2, 2), dict(filters=2, kernel_size=2, strides=(1, 2, 1))),
 ]
 
 TWICE = [

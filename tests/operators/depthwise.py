@@ -1,6 +1,6 @@
 """Depthwise and separable convolution."""
 from cnn_repro import layers as L
-from cnn_repro.layers import convolution, dense, depthwise
+from cnn_repro.layers import dense, depthwise
 
 from .activations import shifted
 from .sabotage import Sabotage
@@ -96,7 +96,7 @@ def sabotages():
     yield Sabotage(depthwise, "depthwise_kernel_gradient", "DepthwiseConv1D", changes={"kernel"}, **series)
     yield Sabotage(dense, "bias_gradient", "Dense", same, {"bias"})
     for operator, shape in (("SeparableConv2D", (2, 6, 6, 4)), ("SeparableConv1D", (2, 7, 4))):
-        mixed = dict(operator=operator, subject=lambda operator=operator: getattr(L, operator)(3, 3), tensors=(shape,))
+        layer = getattr(L, operator)
+        mixed = dict(operator=operator, subject=lambda layer=layer: layer(3, 3), tensors=(shape,))
         yield Sabotage(depthwise, "depthwise_input_gradient", changes={"input"}, **mixed)
         yield Sabotage(depthwise, "depthwise_kernel_gradient", changes={"depthwise_kernel"}, **mixed)
-        yield Sabotage(convolution, "kernel_gradient", changes={"pointwise_kernel"}, **mixed)

@@ -20,10 +20,10 @@ def along_edges(h, weights, kernel):
 def sabotages():
     dense = dict(module=graph, operator="GraphConvolution", subject=lambda: L.graph_convolve,
                  tensors=((5, 4), (5, 5), (4, 3)), names=("features", "adjacency", "kernel"))
-    yield Sabotage(**dense, formula="feature_gradient", changes={"features", "kernel"})
-    yield Sabotage(**dense, formula="adjacency_gradient", changes={"adjacency"})
     narrow = dense | dict(tensors=((5, 2), (5, 5), (2, 3)))         # where Â H comes first
     yield Sabotage(**narrow, formula="feature_gradient", changes={"features"})
+    yield Sabotage(**dense, formula="feature_gradient", changes={"features", "kernel"})
+    yield Sabotage(**dense, formula="adjacency_gradient", changes={"adjacency"})
     sparse = dense | dict(subject=lambda: along_edges, tensors=((5, 4), (6,), (4, 3)),
                           names=("features", "weights", "kernel"))
     yield Sabotage(**sparse, formula="edge_feature_gradient", changes={"features", "kernel"})

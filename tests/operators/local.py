@@ -2,7 +2,7 @@
 import keras
 
 from cnn_repro import layers as L
-from cnn_repro.layers import convolution, dense, local, toeplitz
+from cnn_repro.layers import dense, depthwise, local, toeplitz
 
 from .sabotage import Sabotage
 
@@ -67,4 +67,4 @@ def sabotages():
     yield Sabotage(toeplitz, "shared_weight_gradient", "Toeplitz form", changes={"kernel"}, **product)
     yield Sabotage(dense, "dense_input_gradient", "Dense", changes={"input"}, **product)
     yield Sabotage(dense, "dense_kernel_gradient", "Dense", changes={"kernel"}, **product)
-    yield Sabotage(convolution, "_input_gradient_by_taps", "Conv2D", L.FixedFilters2D, {"input"})
+    yield Sabotage(depthwise, "depthwise_input_gradient", "DepthwiseConv2D", L.FixedFilters2D, {"input"})
