@@ -10,9 +10,9 @@
 Softmax's Jacobian is ∂y_j/∂x_i = y_j ([i = j] − y_i); the last line is its product with dy, without the matrix.
 
 A rectifier has no derivative at its corners. Here it has that of the piece below at the threshold and 0 at the
-ceiling, on every backend and for all arguments: relu 0 at 0, leaky relu α at 0, relu6 0 at 0 and at 6. Stock Keras has
-no one rule: at a ceiling other than 6 its derivative is 1 (JAX: 0.5), at 6 it is 0; at 0 it is α for leaky relu (JAX:
-1), and 0 as soon as there is a ceiling as well. The forward passes are the same everywhere.
+ceiling, on every backend and for all arguments: relu 0 at 0, leaky relu α at 0, relu6 0 at 0 and at 6. Stock Keras
+has no one rule: at a ceiling other than 6 its derivative is 1 (JAX: 0.5), at 6 it is 0; at 0 it is α for leaky relu
+(JAX: 1), and 0 as soon as there is a ceiling as well. The forward passes are the same everywhere.
 
 Sources: lecture note 001, section 3.2 (the factor σ′(z)); scaled tanh: LeCun et al. 1998, appendix A; leaky relu:
 Maas et al. 2013, section 2; softmax: Bridle 1990.
@@ -106,7 +106,7 @@ def softmax_gradient(dy, y, axis=-1):
 
 
 def _with_logits(y, x):
-    """y, which on TensorFlow carries x: given probabilities, Keras's cross-entropies start from their logits there."""
+    """y, which on TensorFlow carries x: given probabilities, Keras's cross-entropies go back to the logits there."""
     if keras.backend.backend() == "tensorflow":
         y._keras_logits = x
     return y

@@ -33,7 +33,7 @@ class TableConv2D(keras.layers.Layer):
     are spread over a dense kernel by a fixed 0/1 matrix S: W = w S, hence dw = dW Sᵀ.
 
     table: for every output map the input maps it sees. kernel_size: one integer. kernel_initializer sees
-    the fan-in of each output map: "lecun98" (uniform in ±2.4/fan-in, appendix A) or any Keras initialiser.
+    the fan-in of each output map: any Keras initialiser, or FanIn, the paper's.
     Input (N, H, W, C) → output (N, H − size + 1, W − size + 1, len(table)).
     Source: LeCun et al. 1998, section II.B, table I (layer C3).
     """
@@ -66,9 +66,18 @@ class TableConv2D(keras.layers.Layer):
     def _initial_kernel(self, shape, dtype=None):
         """Every output map's kernels drawn as those of a dense convolution over the maps it sees."""
         size = (self.kernel_size, self.kernel_size)
-        drawn = [ops.reshape(self.kernel_initializer((*size, len(row), 1), dtype=dtype), (*size, len(row)))
-                 for row in self.table]
+        drawn = [ops.reshape(self._initializer_of(k)((*size, len(row), 1), dtype=dtype), (*size, len(row)))
+                 for k, row in enumerate(self.table)]
         return ops.concatenate(drawn, axis=-1)
+
+    def _initializer_of(self, k):
+        """One of the same kind for output map k: Keras's give the same numbers whenever they are called."""
+        if not isinstance(self.kernel_initializer, keras.initializers.Initializer):
+            return self.kernel_initializer
+        config = self.kernel_initializer.get_config()
+        if isinstance(config.get("seed"), int):
+            config["seed"] += k
+        return type(self.kernel_initializer).from_config(config)
 
     def call(self, inputs):
         y = convolve(inputs, self.dense_kernel(self.kernel))

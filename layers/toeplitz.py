@@ -18,7 +18,7 @@ from keras import ops
 from .dense import multiply
 from .gradient import with_gradient
 from .local import known_outputs
-from .window import Window, taps
+from .window import Window
 
 
 def convolve_as_dense(x, kernel, strides=1, padding="valid", dilation_rate=1):
@@ -65,8 +65,9 @@ def shared_entries(kernel_shape, input_shape, window: Window):
     entries = np.full((prod(outputs), filters, prod(space), channels), prod(kernel_shape), "int32")
     k, i = np.arange(filters)[:, None], np.arange(inner)
     c = k // (filters * inner // channels) * inner + i                  # the channels of the group that k belongs to
-    for t, view in enumerate(taps(inputs, window, outputs)):
-        q = view.reshape(-1)
+    for t, offset in enumerate(window.offsets()):
+        places = [o + np.arange(p) * s for o, p, s in zip(offset, outputs, window.strides)]     # where tap t looks
+        q = inputs[np.ix_([0], *places, [0])].reshape(-1)
         p = np.flatnonzero(q >= 0)
         entries[p[:, None, None], k, q[p, None, None], c] = (t * inner + i) * filters + k
     return entries.reshape(prod(outputs) * filters, -1)

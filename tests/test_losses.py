@@ -73,7 +73,8 @@ def test_a_number_that_is_no_class_is_never_a_loss(form):
     assert np.isnan(e).tolist() == [False, True, True] and np.isnan(dz).all(1).tolist() == [False, True, True]
 
 
-@pytest.mark.parametrize("labels", [np.zeros((3, 1), "int32"), np.zeros((2,) * 3), np.zeros(())], ids=lambda x: x.shape)
+@pytest.mark.parametrize("labels", [np.zeros((3, 1), "int32"), np.zeros((2, 2, 2)), np.zeros(())],
+                         ids=lambda labels: str(labels.shape))
 def test_labels_of_another_shape_are_refused(labels):
     with pytest.raises(ValueError, match=r"are neither class numbers nor distributions for logits of shape \(3, 4\)"):
         L.softmax_cross_entropy(labels, np.zeros((3, 4), "float32"))
@@ -147,7 +148,7 @@ def test_a_softmax_with_a_mask_is_left_to_keras():
     ("sigmoid", keras.losses.BinaryCrossentropy, [[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])])
 @pytest.mark.parametrize("layer", ["Activation", "Dense"])
 def test_kerass_losses_find_the_logits_behind_the_scores(activation, stock, labels, layer):
-    """On TensorFlow they start from the logits, so that a certain mistake costs more than −log of the smallest score."""
+    """On TensorFlow they start from there: a certain mistake costs more than −log of the smallest score."""
     x, losses = np.array([[-40.0, 40.0, 0.0], [40.0, 0.0, -40.0]], "float32"), []
     for namespace in (L, keras.layers):
         scores = namespace.Activation(activation)

@@ -74,6 +74,19 @@ def test_a_table_layers_kernels_start_with_the_fan_in_of_their_map():
         assert 0.85 * 2.4 / inputs < part.max() <= 2.4 / inputs
 
 
+@pytest.mark.parametrize("initializer", ["glorot_uniform", keras.initializers.HeNormal(seed=3), L.FanIn(2.4)])
+def test_no_two_maps_of_a_table_layer_start_alike(initializer):
+    layers = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        layer = L.TableConv2D([(0, 1), (1, 2), (0, 2)], 3, kernel_initializer=initializer)
+        layer.build((None, 5, 5, 3))
+        layers.append(layer.get_weights()[0])
+    kernels = layers[0].reshape(9, 3, 2)
+    assert np.abs(kernels[:, :, None] - kernels[:, None])[:, ~np.eye(3, dtype=bool)].max((0, 2)).min() > 0.01
+    assert (layers[0] == layers[1]).all()               # and the same seed the same
+
+
 @pytest.mark.parametrize("initializer, reach", [
     (L.FanIn(2.4), 2.4 / 100), (L.FanIn(2.4, power=0.5), 2.4 / 10), (L.FanIn(2.4, inputs=4), 2.4 / 4)])
 def test_fan_in_is_uniform_within_its_bound(initializer, reach):

@@ -131,7 +131,8 @@ def test_a_convolutional_highway_block_starts_as_almost_the_identity():
     x = inputs = keras.Input((6, 6, 4))
     for _ in range(3):
         h = L.Conv2D(4, 3, padding="same", activation="relu")(x)
-        t = L.Conv2D(4, 3, padding="same", activation="sigmoid", bias_initializer=keras.initializers.Constant(-20.0))(x)
+        t = L.Conv2D(4, 3, padding="same", activation="sigmoid",
+                     bias_initializer=keras.initializers.Constant(-20.0))(x)
         x = L.HighwayGate()([x, h, t])
     model = keras.Model(inputs, x)
     images = numbers(2, 6, 6, 4, dtype="float32")

@@ -1,5 +1,6 @@
 """Convolution and transposed convolution in one, two and three dimensions."""
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from keras import ops
@@ -76,6 +77,17 @@ CONVOLUTIONS = {
     ],
 }
 
+# the forms of the kernel's gradient for many channels, on small maps and on large ones; too many numbers to move each
+WIDE = [
+    (2, (5, 4), (3, 3), ONE, "same", ONE, 1, 16, 2),
+    (1, (5, 6), (3, 2), TWO, "same", ONE, 1, 16, 2),
+    (1, (6, 7), (2, 2), (2, 3), "valid", TWO, 1, 17, 2),
+    (1, (16, 16), (3, 2), ONE, "same", ONE, 1, 16, 2),
+    (2, (17, 18), (2, 3), ONE, "valid", ONE, 1, 16, 1),
+    (1, (16, 17), (2, 2), ONE, "same", (2, 1), 1, 18, 1),
+    (0, (16, 16), (2, 2), ONE, "same", ONE, 1, 16, 2),
+]
+
 # images, input, kernel, stride, padding, output_padding, dilation, channels, filters; without an even extent, `same`
 # and output_padding 0, where stock Keras fails
 TRANSPOSED = {
@@ -119,10 +131,12 @@ TRANSPOSED = {
 
 
 def cases(random) -> Iterator[Case]:
-    """Both grids; a few of each with the channels first."""
+    """The grids; a few cases of each with the channels first."""
     for operator, grid in CONVOLUTIONS.items():
         for row in grid:
             yield _convolution(operator, random, *row)
+    for row in WIDE:
+        yield replace(_convolution("Conv2D", random, *row), smooth=False)
     for row in (CONVOLUTIONS["Conv1D"][3], *CONVOLUTIONS["Conv2D"][3:5], CONVOLUTIONS["Conv2D"][19],
                 CONVOLUTIONS["Conv2D"][-1], CONVOLUTIONS["Conv3D"][1]):
         yield _channels_first(_convolution(f"Conv{len(row[1])}D", random, *row, data_format="channels_first"))
@@ -137,7 +151,7 @@ def cases(random) -> Iterator[Case]:
 def _convolution(operator, random, images, space, size, strides, padding, dilation, groups, channels, filters,
                  data_format="channels_last") -> Case:
     rest = (strides, padding, dilation)
-    return Case(operator, _text(images, space, size, strides, padding, dilation, groups), {
+    return Case(operator, _text(images, space, size, strides, padding, dilation, groups, channels), {
         "input": random.normal(size=(images, *space, channels)),
         "kernel": random.normal(size=(*size, channels // groups, filters))},
         lambda x, w: L.convolve(x, w, *rest, data_format), lambda x, w: stock_convolution(x, w, *rest, groups),
@@ -173,10 +187,10 @@ def _channels_first(case: Case) -> Case:
                 case.linear)
 
 
-def _text(images, space, size, strides, padding, dilation, groups=1) -> str:
+def _text(images, space, size, strides, padding, dilation, groups=1, channels=0) -> str:
     return (f"{_times(space)}, kernel {_times(size)}, stride {_times(strides)}, {padding}"
             + (f", dilation {_times(dilation)}" if max(dilation) > 1 else "")
-            + (f", {groups} groups" if groups > 1 else "") + ("" if images else ", no images"))
+            + (f", {groups} groups" if groups > 1 else "") + (f", {channels} channels" if channels > 8 else "") + ("" if images else ", no images"))
 
 
 def _times(sizes) -> str:
