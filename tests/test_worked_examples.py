@@ -174,8 +174,8 @@ def test_zero_padding_adds_nothing_but_a_border_to_cut_off():
 def test_a_convolution_is_a_sparse_dense_layer():
     """The matrix T of the layer, column by column: dX = Tᵀ dY, and only window positions are connected."""
     kernel = numbers(2, 2, 1, 1)
-    matrix = array(L.convolve(units(3)[..., None], kernel)).reshape(9, 4).T
-    assert np.count_nonzero(matrix) == 4 * 4 and len(np.unique(matrix.round(5))) == 5            # 4 shared weights and 0
+    matrix = array(L.convolve(units(3)[..., None].astype(PRECISE), kernel)).reshape(9, 4).T
+    assert np.count_nonzero(matrix) == 4 * 4 and len(np.unique(matrix.round(5))) == 5           # 4 shared weights, 0
     delta = numbers(1, 2, 2, 1, seed=1)
     dx = input_gradient(delta, np.zeros((1, 3, 3, 1)), kernel, WINDOW)
     np.testing.assert_allclose(np.ravel(dx), matrix.T @ delta.ravel(), rtol=within(1e-12))
