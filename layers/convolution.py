@@ -31,10 +31,11 @@ def convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format
     dilation above 1 go together, padding may be "causal" (all before the first position), and the batch may be empty.
     Any floating dtype, the same for both; `data_format` is that of x and of the result.
     """
-    return for_any_batch(lambda x: _convolve(x, kernel, strides, padding, dilation_rate, data_format), x)
+    return for_any_batch(lambda x: convolve_batch(x, kernel, strides, padding, dilation_rate, data_format), x)
 
 
-def _convolve(x, kernel, strides, padding, dilation_rate, data_format):
+def convolve_batch(x, kernel, strides, padding, dilation_rate, data_format):
+    """`convolve` of one image at least."""
     window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
 
     def forward(x, kernel):
@@ -187,20 +188,26 @@ def _merge_channels(x):
     return ops.reshape(x, (*ops.shape(x)[:-3], x.shape[-3] * x.shape[-1]))
 
 
-class _Convolution:
-    """What the layers below do in place of `call`. Keras's Conv1D has one that goes round its `convolution_op`."""
-
-    def convolution_op(self, inputs, kernel):
-        return _convolve(inputs, kernel, self.strides, self.padding, self.dilation_rate, self.data_format)
+class ForAnyBatch:
+    """What the layers of this family do in place of Keras's `call`: their `linear` part, a bias, an activation."""
 
     def call(self, inputs):
         return for_any_batch(self._respond, inputs)
 
     def _respond(self, inputs):
-        y = self.convolution_op(inputs, self.kernel)
+        y = self.linear(inputs)
         if self.use_bias:
             y = add_bias(y, self.bias, self.data_format)
         return activate(self.activation, y)
+
+
+class _Convolution(ForAnyBatch):
+
+    def linear(self, inputs):
+        return self.convolution_op(inputs, self.kernel)         # not for Conv1D alone, whose stock `call` goes round it
+
+    def convolution_op(self, inputs, kernel):
+        return convolve_batch(inputs, kernel, self.strides, self.padding, self.dilation_rate, self.data_format)
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

@@ -15,10 +15,8 @@ note 002, section 3.4, and lecture note 003, "MobileNet" (the count).
 import keras
 from keras import ops
 
-from .activation import activate
 from .batch import for_any_batch
-from .convolution import convolve
-from .dense import add_bias
+from .convolution import ForAnyBatch, convolve_batch
 from .gradient import with_gradient
 from .window import Window, at_least_zero, crop, from_channels_last, pad, space_of, taps, to_channels_last
 
@@ -100,32 +98,27 @@ def separable_convolve(x, depthwise_kernel, pointwise_kernel, strides=1, padding
 
     depthwise_kernel (*size, C, m), pointwise_kernel (1, …, C·m, K); the rest as for `depthwise_convolve`.
     """
-    y = depthwise_convolve(x, depthwise_kernel, strides, padding, dilation_rate, data_format)
-    return convolve(y, pointwise_kernel, data_format=data_format)
+    return for_any_batch(lambda x: _separable_convolve(
+        x, depthwise_kernel, pointwise_kernel, strides, padding, dilation_rate, data_format), x)
 
 
-class _Depthwise:
-    """What the depthwise layers do in place of Keras's `call`."""
-
-    def call(self, inputs):
-        return for_any_batch(self._respond, inputs)
-
-    def _respond(self, inputs):
-        y = _depthwise_convolve(inputs, self.kernel, self.strides, self.padding, self.dilation_rate, self.data_format)
-        if self.use_bias:
-            y = add_bias(y, self.bias, self.data_format)
-        return activate(self.activation, y)
+def _separable_convolve(x, depthwise_kernel, pointwise_kernel, strides, padding, dilation_rate, data_format):
+    y = _depthwise_convolve(x, depthwise_kernel, strides, padding, dilation_rate, data_format)
+    return convolve_batch(y, pointwise_kernel, 1, "valid", 1, data_format)
 
 
-class _Separable:
-    """What the separable layers do in place of Keras's `call`."""
+class _Depthwise(ForAnyBatch):
 
-    def call(self, inputs):
-        y = separable_convolve(inputs, self.depthwise_kernel, self.pointwise_kernel, self.strides, self.padding,
-                               self.dilation_rate, self.data_format)
-        if self.use_bias:
-            y = add_bias(y, self.bias, self.data_format)
-        return activate(self.activation, y)
+    def linear(self, inputs):
+        return _depthwise_convolve(inputs, self.kernel, self.strides, self.padding, self.dilation_rate,
+                                   self.data_format)
+
+
+class _Separable(ForAnyBatch):
+
+    def linear(self, inputs):
+        return _separable_convolve(inputs, self.depthwise_kernel, self.pointwise_kernel, self.strides, self.padding,
+                                   self.dilation_rate, self.data_format)
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

@@ -12,10 +12,8 @@ Source: lecture note 002, section 1.2 (which calls it that); Dumoulin and Visin 
 import keras
 from keras import ops
 
-from .activation import activate
 from .batch import for_any_batch
-from .convolution import convolution, full_correlation, kernel_gradient
-from .dense import add_bias
+from .convolution import ForAnyBatch, convolution, full_correlation, kernel_gradient
 from .gradient import with_gradient
 from .window import Window, crop, dilate, from_channels_last, pad, space_of, to_channels_last
 
@@ -95,18 +93,11 @@ def transposed_kernel_gradient(dy, x, kernel, window: Window):
     return kernel_gradient(x, dy, kernel, window)
 
 
-class _Transposed:
-    """What the layers below do in place of `call`."""
+class _Transposed(ForAnyBatch):
 
-    def call(self, inputs):
-        return for_any_batch(self._respond, inputs)
-
-    def _respond(self, inputs):
-        y = _convolve_transposed(inputs, self.kernel, self.strides, self.padding, self.output_padding,
-                                 self.dilation_rate, self.data_format)
-        if self.use_bias:
-            y = add_bias(y, self.bias, self.data_format)
-        return activate(self.activation, y)
+    def linear(self, inputs):
+        return _convolve_transposed(inputs, self.kernel, self.strides, self.padding, self.output_padding,
+                                    self.dilation_rate, self.data_format)
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")
