@@ -62,9 +62,9 @@ def input_gradient(dy, x, kernel, window: Window):
     """dX (N, *space, C) of dY (N, *outputs, K). Of x only the shape counts: the operator is linear."""
     space, groups = space_of(x), _groups(x, kernel)
     if groups > 1:
-        return _input_gradient_by_taps(dy, kernel, window, space, groups)
+        return input_gradient_by_taps(dy, kernel, window, space, groups)
     if max(window.strides) > 1:
-        return _input_gradient_strided(dy, kernel, window, space)
+        return input_gradient_strided(dy, kernel, window, space)
     return full_correlation(dy, kernel, window, window.pads(space))
 
 
@@ -81,7 +81,7 @@ def full_correlation(dy, kernel, window: Window, cuts):
                     dilation_rate=window.dilation)
 
 
-def _input_gradient_strided(dy, kernel, window, space):
+def input_gradient_strided(dy, kernel, window, space):
     """The same for a stride above 1: as a transposed convolution, which multiplies none of the stride's zeros."""
     kernel = dilate(kernel, window.dilation, range(len(space)))
     full = ops.conv_transpose(dy, kernel, strides=window.strides, padding="valid", data_format="channels_last")
@@ -92,7 +92,7 @@ def _input_gradient_strided(dy, kernel, window, space):
     return crop(full, pads, space)
 
 
-def _input_gradient_by_taps(dy, kernel, window, space, groups):
+def input_gradient_by_taps(dy, kernel, window, space, groups):
     """The same for several groups: dY Wᵀ for every tap and group, added back where the tap looked."""
     pads = window.pads(space)
     parts = _split_channels(dy, groups)                                                 # (N, *P, g, 1, K/g)
@@ -117,16 +117,16 @@ def kernel_gradient(dy, x, kernel, window: Window):
     """
     x = pad(x, window.pads(space_of(x)))
     if _groups(x, kernel) > 1:
-        return _kernel_gradient_by_groups(dy, x, kernel, window)
+        return kernel_gradient_by_groups(dy, x, kernel, window)
     if x.shape[-1] < FEW_CHANNELS:
-        return _kernel_gradient_by_channels(dy, x, kernel, window)
+        return kernel_gradient_by_channels(dy, x, kernel, window)
     outputs = space_of(dy)
     if max(window.strides) == 1 and all(isinstance(p, int) for p in outputs) and prod(outputs) >= LARGE_MAP:
-        return _kernel_gradient_by_shifts(dy, x, kernel, window)
-    return _kernel_gradient_by_taps(dy, x, kernel, window)
+        return kernel_gradient_by_shifts(dy, x, kernel, window)
+    return kernel_gradient_by_taps(dy, x, kernel, window)
 
 
-def _kernel_gradient_by_channels(dy, x, kernel, window):
+def kernel_gradient_by_channels(dy, x, kernel, window):
     """As one convolution, in which the batch plays the channels and dY the kernel: stride and dilation change roles."""
     rates = window.strides
     if max(rates) > 1 and max(window.dilation) > 1:
@@ -141,14 +141,14 @@ def _kernel_gradient_by_channels(dy, x, kernel, window):
     return ops.reshape(dw, kernel.shape)                # a graph of unknown image size would forget it
 
 
-def _kernel_gradient_by_taps(dy, x, kernel, window):
+def kernel_gradient_by_taps(dy, x, kernel, window):
     """As a matrix product a tap, over all windows: dW[t] = X_tᵀ dY, X_t being what tap t sees."""
     dys = _rows(dy)
     dw = [ops.matmul(ops.transpose(_rows(view)), dys) for view in taps(x, window, space_of(dy))]
     return ops.reshape(ops.stack(dw), kernel.shape)
 
 
-def _kernel_gradient_by_shifts(dy, x, kernel, window):
+def kernel_gradient_by_shifts(dy, x, kernel, window):
     """The same at stride 1 without a copy a tap: with dY padded to the size of X, as lists of positions, what tap t
     sees is X from some position o_t on. dW[t] = Σ_r X[r + o_t] dY[r]; where r + o_t is in another row, dY[r] is 0."""
     space = space_of(x)
@@ -160,7 +160,7 @@ def _kernel_gradient_by_shifts(dy, x, kernel, window):
     return ops.reshape(ops.stack([ops.matmul(ops.transpose(xs[o:o + count]), dys) for o in shifts]), kernel.shape)
 
 
-def _kernel_gradient_by_groups(dy, x, kernel, window):
+def kernel_gradient_by_groups(dy, x, kernel, window):
     """A matrix product a tap and group."""
     groups = _groups(x, kernel)
     rows = lambda y: ops.transpose(                                                     # noqa: E731

@@ -12,7 +12,8 @@ from itertools import product
 import numpy as np
 from keras import ops
 
-from ...layers.convolution import convolution, input_gradient, kernel_gradient
+from ...layers.convolution import (convolution, input_gradient, input_gradient_strided, kernel_gradient,
+                                   kernel_gradient_by_channels, kernel_gradient_by_shifts, kernel_gradient_by_taps)
 from ...layers.window import Window, crop, dilate, pad, scatter, space_of, taps
 from ..check.backends import vjp
 from .question import Inapplicable, Question
@@ -23,33 +24,40 @@ def rows(x):
     return ops.reshape(x, (-1, x.shape[-1]))
 
 
+def padded(x, window):
+    return pad(x, window.pads(space_of(x)))
+
+
 # -------------------------------------------------------------------------------------- the kernel's gradient
 
 def batch_as_channels(dy, x, kernel, window):
     """one convolution: the images' channels are its batch, the batch its channels, dY its kernel, dilated by s"""
-    images, kernels = ops.transpose(pad(x, window.pads(space_of(x))), (3, 1, 2, 0)), ops.transpose(dy, (1, 2, 0, 3))
-    dw = ops.conv(images, kernels, dilation_rate=window.strides, data_format="channels_last")
-    return ops.transpose(dw, (1, 2, 0, 3))[:window.size[0], :window.size[1]]
+    return kernel_gradient_by_channels(dy, padded(x, window), kernel, window)
 
 
 def product_a_tap(dy, x, kernel, window):
     """dW[t] = X_tᵀ dY: a matrix product a tap over all N·P windows"""
-    views = taps(pad(x, window.pads(space_of(x))), window, space_of(dy))
-    dw = [ops.matmul(ops.transpose(rows(view)), rows(dy)) for view in views]
-    return ops.reshape(ops.stack(dw), kernel.shape)
+    return kernel_gradient_by_taps(dy, padded(x, window), kernel, window)
+
+
+def product_a_shift(dy, x, kernel, window):
+    """dW[t] = Σ_r X[r + o_t] dY[r]: the same with dY as wide as X, so that a tap is a shift and no copy"""
+    if max(window.strides) > 1:
+        raise Inapplicable("a tap is a shift at stride 1")
+    return kernel_gradient_by_shifts(dy, padded(x, window), kernel, window)
 
 
 def product_a_tap_and_image(dy, x, kernel, window):
     """dW[t] = Σ_n X_t[n]ᵀ dY[n]: a product a tap and image, then the sum over the images"""
     flat = lambda y: ops.reshape(y, (y.shape[0], -1, y.shape[-1]))                          # noqa: E731
-    views = taps(pad(x, window.pads(space_of(x))), window, space_of(dy))
+    views = taps(padded(x, window), window, space_of(dy))
     dw = [ops.sum(ops.matmul(ops.transpose(flat(view), (0, 2, 1)), flat(dy)), axis=0) for view in views]
     return ops.reshape(ops.stack(dw), kernel.shape)
 
 
 def product_a_row(dy, x, kernel, window):
     """dW[i] = [X_i0 X_i1 …]ᵀ dY: a product a kernel row, the views of its taps side by side"""
-    views = taps(pad(x, window.pads(space_of(x))), window, space_of(dy))
+    views = taps(padded(x, window), window, space_of(dy))
     width = window.size[1]
     dw = [ops.matmul(ops.transpose(rows(ops.concatenate(views[i:i + width], -1))), rows(dy))
           for i in range(0, window.count, width)]
@@ -58,13 +66,13 @@ def product_a_row(dy, x, kernel, window):
 
 def one_product(dy, x, kernel, window):
     """dW = [X_0 X_1 …]ᵀ dY: one product, the views of all taps side by side (im2col)"""
-    views = taps(pad(x, window.pads(space_of(x))), window, space_of(dy))
+    views = taps(padded(x, window), window, space_of(dy))
     return ops.reshape(ops.matmul(ops.transpose(rows(ops.concatenate(views, -1))), rows(dy)), kernel.shape)
 
 
 def patches(dy, x, kernel, window):
     """dW = patchesᵀ dY: the same with keras.ops.image.extract_patches"""
-    columns = ops.image.extract_patches(pad(x, window.pads(space_of(x))), window.size, window.strides,
+    columns = ops.image.extract_patches(padded(x, window), window.size, window.strides,
                                         padding="valid", data_format="channels_last")
     return ops.reshape(ops.matmul(ops.transpose(rows(columns)), rows(dy)), kernel.shape)
 
@@ -74,7 +82,7 @@ def _blocked_columns(dy, x, kernel, window, block):
     if max(window.strides) > 1 or width > block + 1:
         raise Inapplicable(f"blocks of {block} columns take stride 1 and kernels up to {block + 1} wide")
     blocks = -(-columns // block)
-    x = pad(x, window.pads(space_of(x)))
+    x = padded(x, window)
     missing = (blocks + 1) * block - x.shape[2]         # negative: columns that no window reaches
     x = pad(x, [(0, 0), (0, max(missing, 0))])[:, :, :(blocks + 1) * block]
     dy = pad(dy, [(0, 0), (0, blocks * block - columns)])
@@ -109,10 +117,7 @@ def full_correlation(dy, x, kernel, window):
 
 def transposed(dy, x, kernel, window):
     """a transposed convolution, cropped: the stride's zeros are not multiplied"""
-    pads = window.pads(space_of(x))
-    full = ops.conv_transpose(dy, kernel, strides=window.strides, padding="valid", data_format="channels_last")
-    missing = [n + low - m for n, (low, _), m in zip(space_of(x), pads, space_of(full))]
-    return crop(pad(full, [(0, max(n, 0)) for n in missing]), pads, space_of(x))
+    return input_gradient_strided(dy, kernel, window, space_of(x))
 
 
 def phases(dy, x, kernel, window):
@@ -195,8 +200,9 @@ def layers_input_gradient(dy, x, kernel, window):
 
 # of each gradient: the place of its argument among (x, kernel), then the forms
 GRADIENTS = {
-    "kernel gradient": (1, (layers_kernel_gradient, batch_as_channels, product_a_tap, product_a_tap_and_image,
-                            product_a_row, one_product, patches, columns_by_two, columns_by_four)),
+    "kernel gradient": (1, (layers_kernel_gradient, batch_as_channels, product_a_tap, product_a_shift,
+                            product_a_tap_and_image, product_a_row, one_product, patches, columns_by_two,
+                            columns_by_four)),
     "input gradient": (0, (layers_input_gradient, full_correlation, transposed, phases, scatter_a_tap,
                            scatter_one_product, gather_a_row, gather_one_product)),
 }

@@ -132,12 +132,12 @@ def sabotages():
         yield Sabotage(dense, "bias_gradient", "Dense", subject, {"bias"}, tensors=(shape,))
     conv = dict(module=convolution, operator="Conv2D")
     strided = lambda: L.Conv2D(3, 3, strides=2)                                         # noqa: E731
-    yield Sabotage(**conv, formula="_input_gradient_strided", subject=strided, changes={"input"})
+    yield Sabotage(**conv, formula="input_gradient_strided", subject=strided, changes={"input"})
     grouped = lambda: L.Conv2D(4, 3, groups=2)                                          # noqa: E731
-    yield Sabotage(**conv, formula="_input_gradient_by_taps", subject=grouped, changes={"input"})
-    yield Sabotage(**conv, formula="_kernel_gradient_by_groups", subject=grouped, changes={"kernel"})
+    yield Sabotage(**conv, formula="input_gradient_by_taps", subject=grouped, changes={"input"})
+    yield Sabotage(**conv, formula="kernel_gradient_by_groups", subject=grouped, changes={"kernel"})
     for form, shape in (("channels", IMAGES), ("taps", (2, 5, 4, 16)), ("shifts", (1, 16, 16, 16))):
-        yield Sabotage(**conv, formula=f"_kernel_gradient_by_{form}", subject=lambda: L.Conv2D(2, 3, padding="same"),
+        yield Sabotage(**conv, formula=f"kernel_gradient_by_{form}", subject=lambda: L.Conv2D(2, 3, padding="same"),
                        tensors=(shape,), changes={"kernel"})
     for operator, subject, shape in (
             ("Conv1DTranspose", lambda: L.Conv1DTranspose(3, 3, strides=2, padding="same"), (2, 5, 4)),
