@@ -162,6 +162,17 @@ def test_a_kernel_that_does_not_span_the_depth_makes_an_output_axis_of_it():
         assert error_of(y[:, depth], plane) < within(1e-12)
 
 
+def assert_the_loops(x, kernel, window):
+    """Y, dX and dW of a convolution are those of the loops."""
+    arguments = (window.strides, window.padding, window.dilation)
+    y = array(L.convolve(x, kernel, *arguments))
+    assert error_of(y, reference.convolution(x, kernel, *arguments)) < within(1e-12)
+    dy = numbers(*y.shape, seed=2)
+    dx, dkernel = reference.convolution_gradients(dy, x, kernel, *arguments)
+    assert error_of(convolution.input_gradient(dy, x, kernel, window), dx) < within(1e-12)
+    assert error_of(convolution.kernel_gradient(dy, x, kernel, window), dkernel) < within(1e-12)
+
+
 @few
 @given(st.data(), st.integers(1, 3), st.integers(1, 2))
 def test_convolutions_of_any_rank_are_the_loops(data, axes, groups):
@@ -170,14 +181,31 @@ def test_convolutions_of_any_rank_are_the_loops(data, axes, groups):
                     data.draw(st.sampled_from(["valid", "same", "causal"])), data.draw(per_axis(axes, 1, 2)))
     space = data.draw(per_axis(axes, 1, 8 - 2 * axes))
     assume(min(window.outputs(space)) > 0)
-    x, kernel = numbers(1, *space, 2 * groups), numbers(*window.size, 2, 2 * groups, seed=1)
-    arguments = (window.strides, window.padding, window.dilation)
-    y = array(L.convolve(x, kernel, *arguments))
-    assert error_of(y, reference.convolution(x, kernel, *arguments)) < within(1e-12)
-    dy = numbers(*y.shape, seed=2)
-    dx, dkernel = reference.convolution_gradients(dy, x, kernel, *arguments)
-    assert error_of(convolution.input_gradient(dy, x, kernel, window), dx) < within(1e-12)
-    assert error_of(convolution.kernel_gradient(dy, x, kernel, window), dkernel) < within(1e-12)
+    assert_the_loops(numbers(1, *space, 2 * groups), numbers(*window.size, 2, 2 * groups, seed=1), window)
+
+
+@few
+@given(per_axis(2, 1, 3), per_axis(2, 1, 3), st.sampled_from(["valid", "same"]), per_axis(2, 1, 3), per_axis(2, 1, 6),
+       st.integers(1, 3), st.integers(1, 2), st.integers(1, 2))
+def test_convolutions_of_images_are_the_loops(size, strides, padding, dilation, space, groups, inner, outer):
+    """Random sizes, strides, paddings, dilations and groups of any width, over two images."""
+    window = Window(size, strides, padding, dilation)
+    assume(min(window.outputs(space)) > 0)
+    assert_the_loops(numbers(2, *space, groups * inner), numbers(*size, inner, groups * outer, seed=1), window)
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+@pytest.mark.parametrize("strides, dilation, padding", [(1, 1, "same"), (2, 1, "valid"), (1, 2, "valid")])
+def test_the_same_formulas_hold_in_one_and_three_dimensions(axes, strides, dilation, padding):
+    window = Window.of((2,) * axes, strides, padding, dilation)
+    assert_the_loops(numbers(1, *(5,) * axes, 2), numbers(*(2,) * axes, 2, 2, seed=1), window)
+
+
+def test_a_layer_that_keras_would_refuse_works_as_a_function():
+    """Stride and dilation above 1 together: keras.layers.Conv2D keeps its error, `convolve` computes it."""
+    x, kernel = numbers(1, 9, 8, 2), numbers(3, 2, 2, 3, seed=1)
+    assert error_of(L.convolve(x, kernel, (2, 3), "same", 2),
+                    reference.convolution(x, kernel, (2, 3), "same", (2, 2))) < within(1e-12)
 
 
 @pytest.mark.parametrize("strides, dilation, groups", [(1, 1, 1), (1, 2, 1), (3, 1, 1), (2, 1, 2)])

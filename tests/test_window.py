@@ -1,6 +1,5 @@
 """Sliding windows: the way back is the adjoint of the way there, whatever the size, stride and dilation."""
 import numpy as np
-import pytest
 from hypothesis import assume, given, settings, strategies as st
 from passes import array, numbers, within
 
@@ -75,21 +74,6 @@ def test_outputs_and_pads_are_tensorflows(shape, space):
 
 
 @few
-@given(st.data(), windows(largest=3), per_axis(2, 1, 6), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2))
-def test_convolution_is_the_loops(data, shape, space, groups, inner, outer):
-    """Y, dX and dW for random sizes, strides, paddings, dilations and groups."""
-    assume(min(shape.outputs(space)) > 0)
-    x, kernel = numbers(2, *space, groups * inner), numbers(*shape.size, inner, groups * outer, seed=1)
-    arguments = (shape.strides, shape.padding, shape.dilation)
-    y = array(L.convolve(x, kernel, *arguments))
-    assert error_of(y, reference.convolution(x, kernel, *arguments)) < within(1e-12)
-    dy = numbers(*y.shape, seed=2)
-    dx, dkernel = reference.convolution_gradients(dy, x, kernel, *arguments)
-    assert error_of(convolution.input_gradient(dy, x, kernel, shape), dx) < within(1e-12)
-    assert error_of(convolution.kernel_gradient(dy, x, kernel, shape), dkernel) < within(1e-12)
-
-
-@few
 @given(per_axis(2, 1, 4), per_axis(2, 1, 3), paddings, per_axis(2, 1, 7), st.booleans())
 def test_pooling_is_the_loops(size, strides, padding, space, ties):
     shape = Window.of(size, strides, padding)
@@ -104,23 +88,3 @@ def test_pooling_is_the_loops(size, strides, padding, space, ties):
                     reference.max_pool_gradient(dy, x, size, strides, padding)) < within(1e-12)
     assert error_of(pooling.average_pool_gradient(*to_tensors([dy, mean, x]), shape),
                     reference.average_pool_gradient(dy, x, size, strides, padding)) < within(1e-12)
-
-
-@pytest.mark.parametrize("axes", [1, 3])
-@pytest.mark.parametrize("strides, dilation, padding", [(1, 1, "same"), (2, 1, "valid"), (1, 2, "valid")])
-def test_the_same_formulas_hold_in_one_and_three_dimensions(axes, strides, dilation, padding):
-    x, kernel = numbers(1, *(5,) * axes, 2), numbers(*(2,) * axes, 2, 2, seed=1)
-    shape = Window.of((2,) * axes, strides, padding, dilation)
-    y = array(L.convolve(x, kernel, strides, padding, dilation))
-    arguments = (shape.strides, padding, shape.dilation)
-    assert error_of(y, reference.convolution(x, kernel, *arguments)) < within(1e-12)
-    dx, dkernel = reference.convolution_gradients(y, x, kernel, *arguments)
-    assert error_of(convolution.input_gradient(y, x, kernel, shape), dx) < within(1e-12)
-    assert error_of(convolution.kernel_gradient(y, x, kernel, shape), dkernel) < within(1e-12)
-
-
-def test_a_layer_that_keras_would_refuse_works_as_a_function():
-    """Stride and dilation above 1 together: keras.layers.Conv2D keeps its error, `convolve` computes it."""
-    x, kernel = numbers(1, 9, 8, 2), numbers(3, 2, 2, 3, seed=1)
-    assert error_of(L.convolve(x, kernel, (2, 3), "same", 2),
-                    reference.convolution(x, kernel, (2, 3), "same", (2, 2))) < within(1e-12)
