@@ -1,4 +1,6 @@
 """The names of the networks and the one way to build them."""
+import contextlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,14 +19,19 @@ class Architecture:
     """A network of a paper, as two functions of tensors.
 
     body(x, L) -> features (N, H, W, C); head(x, classes, L) -> logits (N, classes). L is the namespace of layers.
+    x is the input, or the list of inputs where `inputs` makes several.
     """
     name: str
     title: str
     body: Callable
     head: Callable
-    input_shape: tuple[int, int, int]       # (H, W, C), as in the paper
+    input_shape: tuple[int, ...]            # (H, W, C), as in the paper; (T, H, W, C) of videos, (F,) of a graph's nodes
     classes: int
-    loss: str = "cross_entropy"             # what its output is made for
+    loss: str = "cross_entropy"             # what its output is made for; "margin": lengths, which are scores already
+    smallest: tuple[int, ...] = ()          # the smallest input that every layer has something to do with
+    differs: str = ""                       # another project's definition: what differs from the paper's network
+    auxiliary: tuple[tuple[str, Callable], ...] = ()    # (layer, head(x, classes, L)): classifiers on the way, in training
+    inputs: Callable | None = None          # inputs(shape) -> tensor or list, where it is not one image or video
 
 
 REGISTRY: dict[str, Architecture] = {}
@@ -63,43 +70,78 @@ class Layers:
 
 
 def build(name: str, *, classes: int | None = None, input_shape=None, include_top: bool = True,
-          pooling: str | None = None, classifier_activation: str | None = "softmax", layers=explicit) -> keras.Model:
+          pooling: str | None = None, classifier_activation: str | None = "softmax", auxiliary: bool = False,
+          layers=explicit) -> keras.Model:
     """Build a network by name, as a functional Keras model with fresh weights.
 
     classes, input_shape (H, W, C): the paper's where not given; with Keras's data format channels_first the model
     takes (C, H, W). include_top=False ends with the features, reduced by pooling = None, "avg" or "max", as in
-    keras.applications. classifier_activation=None gives the logits. layers: a namespace such as keras.layers, for
-    the same network on stock layers.
+    keras.applications. classifier_activation=None gives the logits. auxiliary=True adds the outputs of the classifiers
+    that the paper trains on the way (GoogLeNet's): [scores, first, second]. layers: a namespace such as keras.layers,
+    for the same network on stock layers.
     Raises ArchitectureError for an unknown name or an impossible argument.
     """
     network = find(name)
-    shape = _shape(network.input_shape if input_shape is None else input_shape)
+    shape = _shape(network.input_shape if input_shape is None else input_shape, network)
+    if auxiliary and not (network.auxiliary and include_top):
+        raise ArchitectureError(f"{name} has no auxiliary classifiers" if include_top else
+                                "auxiliary classifiers come with the top: leave include_top=False out")
     if pooling not in (None, "avg", "max"):
         raise ArchitectureError(f"pooling must be None, 'avg' or 'max', not {pooling!r}")
     classes = network.classes if classes is None else classes
     if include_top and (not isinstance(classes, int) or classes < 1):
         raise ArchitectureError(f"classes must be a positive integer, not {classes!r}")
     L = Layers(layers)
-    first = keras.config.image_data_format() == "channels_first"
-    inputs = keras.Input((shape[2], *shape[:2]) if first else shape, name="input")
+    inputs = (network.inputs or _image)(shape)
     try:
-        x = network.body(inputs, L)
-        x = network.head(x, classes, L) if include_top else x
+        with _deep(10_000):
+            x = network.body(inputs, L)
+            x = network.head(x, classes, L) if include_top else x
+            outputs = [x]
+            if auxiliary:
+                on_the_way = {layer.name: layer.output for layer in keras.Model(inputs, x).layers}
+                outputs += [head(on_the_way[layer], classes, L) for layer, head in network.auxiliary]
     except ArchitectureError:
         raise
     except ValueError as error:             # images too small for its windows, say
-        raise ArchitectureError(f"{name} cannot be built for input_shape={shape}; "
-                                f"the paper's is {network.input_shape}") from error
-    if include_top and classifier_activation is not None:
-        x = L.Activation(classifier_activation, name="scores")(x)
+        raise ArchitectureError(f"{name} cannot be built for input_shape={shape}; the paper's is {network.input_shape}"
+                                + (f", the smallest {network.smallest}" if network.smallest else "")) from error
+    if include_top and classifier_activation is not None and network.loss != "margin":
+        names = ["scores", *(f"scores_{layer}" for layer, _ in network.auxiliary)]
+        outputs = [L.Activation(classifier_activation, name=name)(x) for name, x in zip(names, outputs)]
     elif pooling and not include_top:
-        x = (L.GlobalAveragePooling2D if pooling == "avg" else L.GlobalMaxPooling2D)(name="pooled")(x)
-    return keras.Model(inputs, x, name=name)
+        axes = len(x.shape) - 2
+        if axes not in (1, 2, 3):
+            raise ArchitectureError(f"{name}'s features have no axes to pool: leave pooling out")
+        outputs = [getattr(L, f"Global{'Average' if pooling == 'avg' else 'Max'}Pooling{axes}D")(name="pooled")(x)]
+    with _deep(10_000):
+        return keras.Model(inputs, outputs if auxiliary else outputs[0], name=name)
 
 
-def _shape(given) -> tuple[int, int, int]:
-    """(H, W, C) as asked for, checked."""
-    if (not isinstance(given, (list, tuple)) or len(given) != 3
+def _image(shape):
+    """The input for one image or video of (…, C), in Keras's data format."""
+    first = keras.config.image_data_format() == "channels_first"
+    return keras.Input((shape[-1], *shape[:-1]) if first else shape, name="input")
+
+
+@contextlib.contextmanager
+def _deep(limit: int):
+    """Keras walks a model by recursion: a thousand layers in a row need more of it than Python allows at first."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, limit))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _shape(given, network) -> tuple[int, ...]:
+    """The shape asked for, (H, W, C) for images, checked."""
+    axes = len(network.input_shape)
+    if (not isinstance(given, (list, tuple)) or len(given) != axes
             or not all(isinstance(n, int) and n > 0 for n in given)):
-        raise ArchitectureError(f"input_shape must be (height, width, channels), three positive integers, not {given!r}")
+        meaning = {1: "(features,), one positive integer",
+                   3: "(height, width, channels), three positive integers",
+                   4: "(frames, height, width, channels), four positive integers"}[axes]
+        raise ArchitectureError(f"input_shape must be {meaning}, not {given!r}")
     return tuple(given)

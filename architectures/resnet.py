@@ -6,8 +6,7 @@ the paper does not say where the zeros go, here they are the last channels.
 """
 from functools import partial
 
-import keras
-
+from .blocks import batch_norm, channel_axis, conv, he
 from .registry import Architecture, register
 
 CIFAR = {
@@ -21,20 +20,10 @@ CIFAR = {
 WIDTHS = (16, 32, 64)           # feature maps at 32×32, 16×16, 8×8
 
 
-def he():
-    """N(0, 2/fan-in), a fresh one a layer: He et al. 2015 (arXiv:1502.01852), equation 10."""
-    return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
-
-
-def channel_axis():
-    return -1 if keras.config.image_data_format() == "channels_last" else 1
-
-
 def conv_bn(x, width, stride, L, name):
     """3×3 convolution and batch normalisation, in front of the activation (section 3.4)."""
-    x = L.Conv2D(width, 3, strides=stride, padding="same", use_bias=False, kernel_initializer=he(),
-                 name=f"{name}_conv")(x)
-    return L.BatchNormalization(axis=channel_axis(), momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
+    x = conv(x, width, 3, stride, L, f"{name}_conv", use_bias=False, kernel_initializer=he())
+    return batch_norm(x, L, f"{name}_bn")
 
 
 def shortcut(x, width, stride, L, name):
