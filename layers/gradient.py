@@ -20,7 +20,8 @@ def with_gradient(forward, backward, *tensors):
 
         def gradient(*arguments, upstream=None):
             dy = arguments[0] if upstream is None else upstream
-            if dy.shape != y.shape:     # sizes that a TensorFlow graph forgot on the way back, in a slice's gradient
+            # sizes that a TensorFlow graph forgot on the way back, in a slice's gradient; XLA even takes them for 0 then
+            if dy.shape != y.shape or None in tuple(dy.shape):
                 dy = ops.reshape(dy, ops.shape(y))
             return _without_none(backward(dy, *_after(dy, y, *tensors)), tensors)
 

@@ -13,7 +13,7 @@ from passes import FORMS, PRECISE, array, numbers, within
 from cnn_repro import layers as L
 from cnn_repro.layers import convolution, reference, transposed
 from cnn_repro.layers.batch import for_any_batch
-from cnn_repro.layers.window import Window
+from cnn_repro.layers.window import Window, pad
 from cnn_repro.repro.check import error_of
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
@@ -192,6 +192,35 @@ def test_convolutions_of_images_are_the_loops(size, strides, padding, dilation, 
     window = Window(size, strides, padding, dilation)
     assume(min(window.outputs(space)) > 0)
     assert_the_loops(numbers(2, *space, groups * inner), numbers(*size, inner, groups * outer, seed=1), window)
+
+
+@pytest.mark.parametrize("form", ["by_channels", "by_taps", "by_shifts", "beside"])
+@few
+@given(data=st.data())
+def test_every_form_of_the_kernel_gradient_is_the_loops(form, data):
+    """The layers choose among them by shape alone."""
+    axes, shifting = data.draw(st.integers(1, 3)), form in ("by_shifts", "beside")
+    window = Window(data.draw(per_axis(axes, 1, 3)), data.draw(per_axis(axes, 1, 1 if shifting else 3)),
+                    data.draw(st.sampled_from(["valid", "same", "causal"])), data.draw(per_axis(axes, 1, 2)))
+    space = data.draw(per_axis(axes, 1, 8 - 2 * axes))
+    assume(min(window.outputs(space)) > 0)
+    x, kernel = numbers(2, *space, 2), numbers(*window.size, 2, 3, seed=1)
+    dy = numbers(2, *window.outputs(space), 3, seed=2)
+    found = getattr(convolution, f"kernel_gradient_{form}")(dy, pad(x, window.pads(space)), kernel, window)
+    expected = reference.convolution_gradients(dy, x, kernel, window.strides, window.padding, window.dilation)[1]
+    assert error_of(found, expected) < within(1e-12)
+
+
+@pytest.mark.parametrize("channels, filters, size, strides, chosen", [
+    (6, 16, 5, 1, "by_channels"), (3, 16, 3, 1, "by_taps"), (16, 16, 3, 1, "by_shifts"), (28, 12, 3, 1, "by_taps"),
+    (100, 12, 3, 1, "beside"), (100, 12, 3, 2, "by_taps"), (160, 32, 3, 1, "by_shifts")])
+def test_the_form_is_the_one_that_measured_fastest(channels, filters, size, strides, chosen, monkeypatch):
+    for form in ("by_channels", "by_taps", "by_shifts", "beside"):
+        monkeypatch.setattr(convolution, f"kernel_gradient_{form}", lambda *arguments, form=form: form)
+    window = Window.of((size, size), strides, "same")
+    x = ops.zeros((1, 32, 32, channels))
+    dy = ops.zeros((1, *window.outputs((32, 32)), filters))
+    assert convolution.kernel_gradient(dy, x, ops.zeros((size, size, channels, filters)), window) == chosen
 
 
 @pytest.mark.parametrize("axes", [1, 3])

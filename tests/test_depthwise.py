@@ -11,7 +11,8 @@ from keras import ops
 from passes import numbers, within
 
 from cnn_repro import layers as L
-from cnn_repro.layers import convolution
+from cnn_repro.layers import convolution, depthwise
+from cnn_repro.layers.window import Window, pad
 from cnn_repro.repro.check import error_of
 
 
@@ -70,6 +71,16 @@ def test_the_gradients_are_adjoints(data):
     for name, tensor in tensors.items():
         assert found[name].shape == tensor.shape
         assert abs((tensor * found[name]).sum() - (y * dy).sum()) < within(1e-12) * scale
+
+
+@pytest.mark.parametrize("space, size", [((7, 6), (3, 2)), ((5,), (4,))])
+@pytest.mark.parametrize("strides, padding", [(1, "same"), (2, "valid"), (3, "same")])
+def test_both_forms_of_the_kernel_gradient_are_the_same(space, size, strides, padding):
+    window = Window.of(size, strides, padding)
+    x, kernel = pad(numbers(3, *space, 4), window.pads(space)), numbers(*size, 4, 1)
+    dy = numbers(3, *window.outputs(space), 4, seed=1)
+    assert error_of(depthwise.depthwise_kernel_gradient_by_images(dy, x, kernel, window),
+                    depthwise.depthwise_kernel_gradient_by_taps(dy, x, kernel, window)) < within(1e-12)
 
 
 @pytest.mark.parametrize("strides, dilation, multiplier", [(1, 1, 1), (2, 1, 2), (1, 2, 3), (2, 2, 1)])

@@ -46,6 +46,9 @@ CONVOLUTIONS = {
         (2, (7, 6), (2, 3), (1, 2), "valid", (2, 1), 1, 2, 2),
         (2, (6, 6), (2, 2), THREE, "same", (2, 3), 1, 2, 1),
         (2, (2, 3), (5, 5), ONE, "same", ONE, 1, 2, 2),
+        (2, (7, 6), (4, 3), TWO, "same", ONE, 1, 2, 3),
+        (2, (8, 7), (3, 4), ONE, "same", TWO, 1, 3, 2),
+        (1, (9, 10), (4, 3), TWO, "valid", TWO, 1, 2, 2),
         (2, (1, 1), (3, 3), ONE, "same", ONE, 1, 2, 2),
         (2, (3, 3), (3, 3), ONE, "valid", ONE, 1, 3, 2),
         (2, (5, 5), (3, 3), ONE, "same", ONE, 2, 4, 6),
@@ -82,10 +85,11 @@ WIDE = [
     (2, (5, 4), (3, 3), ONE, "same", ONE, 1, 16, 2),
     (1, (5, 6), (3, 2), TWO, "same", ONE, 1, 16, 2),
     (1, (6, 7), (2, 2), (2, 3), "valid", TWO, 1, 17, 2),
-    (1, (16, 16), (3, 2), ONE, "same", ONE, 1, 16, 2),
-    (2, (17, 18), (2, 3), ONE, "valid", ONE, 1, 16, 1),
-    (1, (16, 17), (2, 2), ONE, "same", (2, 1), 1, 18, 1),
-    (0, (16, 16), (2, 2), ONE, "same", ONE, 1, 16, 2),
+    (1, (6, 5), (2, 2), ONE, "valid", (2, 1), 1, 18, 3),
+    (1, (16, 16), (3, 2), ONE, "same", ONE, 1, 16, 5),
+    (2, (17, 18), (2, 3), ONE, "valid", ONE, 1, 16, 5),
+    (1, (16, 17), (2, 2), ONE, "same", (2, 1), 1, 16, 5),
+    (0, (16, 16), (2, 2), ONE, "same", ONE, 1, 16, 5),
 ]
 
 # images, input, kernel, stride, padding, output_padding, dilation, channels, filters; without an even extent, `same`

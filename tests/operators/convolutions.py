@@ -136,9 +136,12 @@ def sabotages():
     grouped = lambda: L.Conv2D(4, 3, groups=2)                                          # noqa: E731
     yield Sabotage(**conv, formula="input_gradient_by_taps", subject=grouped, changes={"input"})
     yield Sabotage(**conv, formula="kernel_gradient_by_groups", subject=grouped, changes={"kernel"})
-    for form, shape in (("channels", IMAGES), ("taps", (2, 5, 4, 16)), ("shifts", (1, 16, 16, 16))):
-        yield Sabotage(**conv, formula=f"kernel_gradient_by_{form}", subject=lambda: L.Conv2D(2, 3, padding="same"),
-                       tensors=(shape,), changes={"kernel"})
+    for form, filters, size, shape in (("channels", 2, 4, IMAGES), ("taps", 2, 3, IMAGES),
+                                       ("shifts", 5, 3, (1, 16, 16, 16))):
+        yield Sabotage(**conv, formula=f"kernel_gradient_by_{form}", tensors=(shape,), changes={"kernel"},
+                       subject=lambda filters=filters, size=size: L.Conv2D(filters, size, padding="same"))
+    yield Sabotage(**conv, formula="kernel_gradient_beside", subject=lambda: L.Conv2D(2, 3), tensors=((2, 5, 4, 8),),
+                   changes={"kernel"})
     for operator, subject, shape in (
             ("Conv1DTranspose", lambda: L.Conv1DTranspose(3, 3, strides=2, padding="same"), (2, 5, 4)),
             ("Conv3DTranspose", lambda: L.Conv3DTranspose(3, 2), (2, 2, 3, 2, 3)),

@@ -1,4 +1,6 @@
 """Depthwise and separable convolution."""
+import keras
+
 from cnn_repro import layers as L
 from cnn_repro.layers import dense, depthwise
 
@@ -89,8 +91,11 @@ def sabotages():
     strided = lambda: L.DepthwiseConv2D(3, strides=2, depth_multiplier=2)               # noqa: E731
     yield Sabotage(**images, formula="depthwise_input_gradient", subject=same, changes={"input"})
     yield Sabotage(**images, formula="depthwise_input_gradient", subject=strided, changes={"input"})
-    yield Sabotage(**images, formula="depthwise_kernel_gradient", subject=same, changes={"kernel"})
-    yield Sabotage(**images, formula="depthwise_kernel_gradient", subject=strided, changes={"kernel"})
+    by_images = "images" if keras.backend.backend() == "tensorflow" else "taps"
+    for formula, subject in (("depthwise_kernel_gradient", same), ("depthwise_kernel_gradient", strided),
+                             (f"depthwise_kernel_gradient_by_{by_images}", same),
+                             ("depthwise_kernel_gradient_by_taps", strided)):
+        yield Sabotage(**images, formula=formula, subject=subject, changes={"kernel"})
     series = dict(tensors=((2, 7, 4),), subject=lambda: L.DepthwiseConv1D(3, strides=2, padding="same"))
     yield Sabotage(depthwise, "depthwise_input_gradient", "DepthwiseConv1D", changes={"input"}, **series)
     yield Sabotage(depthwise, "depthwise_kernel_gradient", "DepthwiseConv1D", changes={"kernel"}, **series)
