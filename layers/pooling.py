@@ -13,6 +13,7 @@ Source: lecture note 001, section 3.1; Krizhevsky et al. 2012, section 3.4 (over
 (global average); LeCun et al. 1998, section II.B (subsampling).
 """
 from functools import reduce
+from itertools import accumulate
 
 import keras
 from keras import ops
@@ -74,16 +75,37 @@ def _positions(x, window):
 
 
 def max_pool_gradient(dy, y, x, window: Window):
-    """dX: each dY where its window's maximum stands; of equal ones the first in row-major order gets it."""
-    pads = window.pads(space_of(x))
-    padded = pad(x, pads, value=float("-inf"))
-    open_ = ops.ones_like(y, dtype="bool")              # windows whose maximum has not been met yet
-    views = []
-    for view in taps(padded, window, space_of(y)):
-        hit = ops.logical_and(open_, view == y)
-        open_ = ops.logical_and(open_, ops.logical_not(hit))
-        views.append(dy * ops.cast(hit, dy.dtype))      # a product takes half the time of a choice
-    return crop(scatter(views, window, space_of(padded)), pads, space_of(x))
+    """dX: each dY where its window's maximum stands; of equal ones the first in row-major order gets it.
+
+    Axis by axis, k + k comparisons a window in place of k²: a window's maximum is the largest of its rows' maxima, and
+    it stands first in the first such row. Of y only the shape counts.
+    """
+    pads, axes = window.pads(space_of(x)), range(len(window.size))
+    parts = [pad(x, pads, value=float("-inf"))]
+    for axis in reversed(axes):                                         # maxima along the last axis, then of those
+        parts.append(reduce(ops.maximum, _along(parts[-1], window, axis)[0]))
+    for axis in axes:
+        part = parts[-2 - axis]
+        views, one = _along(part, window, axis)
+        dy = scatter(_to_the_first_largest(dy, views), one, space_of(part))
+    return crop(dy, pads, space_of(x))
+
+
+def _along(x, window, axis):
+    """The taps of x along one axis alone, and their window."""
+    single = lambda sizes: tuple(n if other == axis else 1 for other, n in enumerate(sizes))     # noqa: E731
+    one = Window(single(window.size), single(window.strides), "valid", single(window.dilation))
+    return taps(x, one, one.outputs(space_of(x))), one
+
+
+def _to_the_first_largest(dy, views):
+    """One tensor a view, in which dY stands where the view is the first of the largest, and 0 elsewhere."""
+    before = list(accumulate(views[:-1], ops.maximum))                  # the largest of the views in front of each
+    found = []
+    for view, largest in zip(reversed(views[1:]), reversed(before)):
+        found.append(dy * ops.cast(view > largest, dy.dtype))           # a product takes half the time of a choice
+        dy = dy - found[-1]
+    return [dy, *reversed(found)]
 
 
 def average_pool_gradient(dy, y, x, window: Window):

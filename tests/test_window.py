@@ -1,5 +1,6 @@
 """Sliding windows: the way back is the adjoint of the way there, whatever the size, stride and dilation."""
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings, strategies as st
 from passes import array, numbers, within
 
