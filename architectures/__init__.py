@@ -3,8 +3,14 @@
     from cnn_repro.architectures import build, names, describe
     model = build("resnet20_cifar", classes=10, input_shape=(32, 32, 3))
 """
-from . import lenet, resnet  # noqa: F401  (each file registers its networks)
-from .anatomy import describe, stage_of
+from . import (alexnet, antialiased, c3d, capsnet, conv_n, cuda_convnet, densenet, gcn,  # noqa: F401
+               lecun1989, lenet, lenet_caffe, mobilenet, mobilenet_v2, nasnet, nin, nonlocal_resnet, resnet, resnet9,
+               shufflenet, squeezenet, vgg)  # (each file registers its networks)
+from . import (bn_inception, googlenet, highway, inception_v3, preact_resnet, resnet_imagenet,  # noqa: F401
+               resnet_presets, resnext, wide_resnet)
+from .anatomy import describe, stage_of, stage_outputs, weightless
+from .drawing import draw
 from .registry import Architecture, ArchitectureError, build, find, names
 
-__all__ = ["Architecture", "ArchitectureError", "build", "describe", "find", "names", "stage_of"]
+__all__ = ["Architecture", "ArchitectureError", "build", "describe", "draw", "find", "names", "stage_of",
+           "stage_outputs", "weightless"]

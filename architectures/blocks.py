@@ -17,6 +17,11 @@ def he(fan="fan_in"):
     return keras.initializers.VarianceScaling(2.0, fan, "untruncated_normal")
 
 
+def linear():
+    """U(−1/√n, 1/√n) for n inputs, a fresh one a layer: Torch's initial weights of a dense layer."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
 def batch_norm(x, L, name, momentum=0.9, epsilon=1e-5, **arguments):
     """Batch normalisation per channel with Torch's constants (its momentum is 1 − Keras's)."""
     return L.BatchNormalization(axis=channel_axis(), momentum=momentum, epsilon=epsilon, name=name, **arguments)(x)

@@ -53,7 +53,7 @@ def names() -> list[str]:
 def find(name: str) -> Architecture:
     """The network of that name. Raises ArchitectureError with the nearest name."""
     if name not in REGISTRY:
-        near = get_close_matches(str(name), names(), 1)
+        near = [one for one in names() if one.startswith(f"{name}_")] or get_close_matches(str(name), names(), 1)
         hint = f", did you mean {near[0]!r}?" if near else ""
         raise ArchitectureError(f"no architecture {name!r}{hint} (python -m repro list shows all)")
     return REGISTRY[name]

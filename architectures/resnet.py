@@ -1,8 +1,9 @@
-"""Deep Residual Learning for Image Recognition. He, Zhang, Ren, Sun. CVPR 2016. arXiv:1512.03385. Section 4.2, table 6.
+"""Deep Residual Learning for Image Recognition. He, Zhang, Ren, Sun. CVPR 2016. arXiv:1512.03385.
 
-The CIFAR networks: 6n + 2 weighted layers in three stages of n blocks, parameter-free shortcuts (option A),
-and the plain networks without shortcuts. An option A shortcut takes every second pixel and appends zero channels;
-the paper does not say where the zeros go, here they are the last channels.
+Section 4.2, table 6. The CIFAR networks: 6n + 2 weighted layers in three stages of n blocks, parameter-free
+shortcuts (option A), and the plain networks without shortcuts; those of table 1 are in resnet_imagenet.py. An
+option A shortcut takes every second pixel and appends zero channels; the paper does not say where the zeros go,
+here they are the last channels.
 """
 from functools import partial
 
@@ -72,4 +73,7 @@ for depth, blocks in CIFAR.items():
     for block, family in ((residual, "resnet"), (plain, "plain")):
         title = f"{'ResNet' if block is residual else 'Plain'}-{depth} for CIFAR"
         register(Architecture(f"{family}{depth}_cifar", title, partial(cifar_body, block=block, blocks=blocks),
-                              cifar_head, (32, 32, 3), 10))
+                              cifar_head, (32, 32, 3), 10, smallest=(16, 16, 3)))
+# The one with more than a thousand layers (section 4.2, "Exploring Over 1000 layers") has no plain twin.
+register(Architecture("resnet1202_cifar", "ResNet-1202 for CIFAR", partial(cifar_body, block=residual, blocks=200),
+                      cifar_head, (32, 32, 3), 10, smallest=(16, 16, 3)))

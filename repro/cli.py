@@ -82,10 +82,13 @@ def parser() -> argparse.ArgumentParser:
         return one
 
     one = verb("list", list_networks, "the networks, their papers, recipes and what has been published")
-    one.add_argument("network", nargs="?", help="only this one")
+    one.add_argument("network", nargs="?", help="only this one, or a card's name: only its networks; every number")
 
-    one = verb("show", show, "a network's layer table beside the paper's figures")
+    one = verb("show", show, "a network's layers and stages beside the paper's figures, and a drawing of it")
     one.add_argument("network")
+    one.add_argument("--stages", action="store_true", help="the stages alone, without the table of layers")
+    one.add_argument("--plot", nargs="?", const="", metavar="FILE.svg",
+                     help="also draw it (default: NAME.svg, in this folder)")
     one.add_argument("--classes", type=int)
     one.add_argument("--input-shape", help="H,W,C instead of the paper's")
     one.add_argument("--keep", action="store_true", help="write what was counted to reports/records as evidence")
@@ -150,48 +153,56 @@ def parser() -> argparse.ArgumentParser:
 # ----------------------------------------------------------------------------------------------------- verbs
 
 def list_networks(options):
-    from textwrap import indent
-    chosen = [card_of(options.network).name] if options.network else [card.name for card in cards()]
-    for card in cards():
-        if card.name not in chosen:
-            continue
-        print(f"{card.title} ({card.authors.split(',')[0]} et al. {card.year}), recipes {', '.join(card.recipes)}")
-        for name in card.architectures:
-            if options.network in (None, name):
-                published = [f"{result.metric.replace('_', ' ')} {result.value:,g}{'%' if result.unit == '%' else ''}"
-                             f" ({result.dataset}, {result.source})"
-                             for result in card.results if result.architecture == name and result.comparable]
-                print(indent(f"{name:20s} {'; '.join(published)}", "  "))
+    from .show import listing, short_listing
+    wanted, network = cards(), None
+    if options.network:
+        wanted = [card for card in cards() if card.name == options.network]
+        if not wanted:
+            wanted, network = [card_of(options.network)], options.network
+    for card in wanted:
+        print("\n".join(listing(card, network) if options.network else short_listing(card)))
+    if not options.network:
+        print(f"{sum(len(card.architectures) for card in wanted)} networks of {len(wanted)} papers, with parameters, "
+              "multiply-adds and published errors; list NAME, of a network or card, has every number and its place")
 
 
 def show(options):
     card = card_of(options.network)
-    start_backend()
-    import keras
-    from ..architectures import build, describe
+    if options.keep and (options.classes or options.input_shape):
+        raise UsageError("--keep is for the paper's network: leave --classes and --input-shape out")
     shape = None
     if options.input_shape:
         try:
             shape = tuple(int(n) for n in options.input_shape.split(","))
         except ValueError:
             raise UsageError(f"--input-shape {options.input_shape} is not H,W,C") from None
-    model = build(options.network, classes=options.classes, input_shape=shape, classifier_activation=None)
-    anatomy = describe(model)
-    print(f"{options.network}: {card.title} ({card.year})")
-    print(f"{'layer':24s}{'type':24s}{'output':>14s}{'kernel':>9s}{'parameters':>12s}{'multiply-adds':>15s}"
-          f"{'memory':>10s}{'field':>7s}")
-    for row in anatomy["layers"]:
-        print(f"{row['name']:24s}{row['type']:24s}{'×'.join(map(str, row['output'])):>14s}"
-              f"{'×'.join(map(str, row['kernel'] or [])):>9s}{row['parameters']:>12,}{row['multiply_adds']:>15,}"
-              f"{row['activation_bytes'] / 1024:>7.1f} kB{row['receptive_field'] or '':>7}")
-    for metric, label in (("parameters", "parameters"), ("multiply_adds", "multiply-adds"),
-                          ("connections", "connections")):
-        published = [f"{result.value:,.0f} ({result.source})" for result in card.results
-                     if result.architecture == options.network and result.metric == metric]
-        print(f"{label:24s}{anatomy[metric]:>16,}" + (f"   published: {'; '.join(published)}" if published else ""))
+    start_backend()
+    import keras
+    from . import show as text
+    from ..architectures import build, describe, draw, find, names, weightless
+    network, papers = find(options.network), not (options.classes or shape)
+    with weightless():
+        model = build(options.network, classes=options.classes, input_shape=shape, classifier_activation=None)
+        anatomy = describe(model)
+    inputs = ", ".join(f"{tensor.name} {text.size(tensor.shape[1:])}".strip() for tensor in model.inputs[1:])
+    print(f"{options.network}: {card.title} ({card.year}); input {text.size(anatomy['input_shape'])}"
+          + (f", {inputs}" if inputs else ""))
+    if network.differs:
+        print(text.differs_line(options.network, network.differs, names()))
+    if not options.stages:
+        print("\n".join(text.layer_lines(anatomy)) + "\n")
+    of = lambda rows: [row for row in rows if papers and row.architecture == options.network]      # noqa: E731
+    print("\n".join([*text.stage_lines(anatomy, of(card.tables)), "", *text.total_lines(anatomy, of(card.results)),
+                     text.memory_line(anatomy)]))
+    if not papers:
+        print(f"the paper's figures are of {text.size(network.input_shape)} and {network.classes} classes: not set beside")
+    if options.plot is not None:
+        file = Path(options.plot or f"{options.network}.svg")
+        counts = f"{anatomy['parameters']:,} parameters · {anatomy['multiply_adds']:,} multiply-adds"
+        file.write_text(draw(model, network.title, f"{options.network} · {card.title} ({card.year}) · {counts}"),
+                        encoding="utf-8")
+        print(f"drawn: {file}")
     if options.keep:
-        if options.classes or shape:
-            raise UsageError("--keep is for the paper's network: leave --classes and --input-shape out")
         record = {"schema": records.SCHEMA, "kind": "network", "id": f"network-{options.network}",
                   "status": "finished", "started": records.now(), "ended": records.now(), **records.provenance(),
                   "backend": keras.backend.backend(), "paper": card.name, "architecture": options.network,

@@ -103,12 +103,12 @@ def test_every_network_stands_on_exactly_one_card():
 
 @pytest.mark.parametrize("found", cards(), ids=lambda found: found.name)
 def test_a_card_names_its_paper_and_its_places(found):
-    assert found.title and found.authors and found.venue and found.arxiv + found.doi
+    assert found.title and found.authors and found.venue and found.arxiv + found.doi + found.url
     assert 1980 <= found.year <= 2030 and str(found.year) in found.name
-    assert "paper" in found.recipes
+    assert "paper" in found.recipes or not found.recipes
     for result in found.results:
         assert result.source and result.value > 0
-        assert (result.unit == "%") == (result.metric == "test_error"), result
+        assert (result.unit == "%") == result.metric.endswith("_error"), result
         assert result.kind == "paper" or result.status == "derived", result
     keys = [(result.architecture, result.dataset, result.metric, result.value) for result in found.results]
     assert len(set(keys)) == len(keys)
@@ -143,10 +143,14 @@ def test_the_choices_of_recipes_are_those_of_the_data_room(found, architecture, 
     assert set(CHOICES["augment"]) == set(AUGMENTATIONS) and set(CHOICES["preprocess"]) == set(PREPROCESSINGS)
 
 
+# published figures of data sets that the suite cannot load yet
+ELSEWHERE = {"imagenet", "cifar100", "kinetics400", "cora", "citeseer", "pubmed", "nell", "sports1m", "ucf101", "usps"}
+
+
 def test_published_data_sets_and_margins_are_data_sets():
     from cnn_repro.repro.data import names
     for found in cards():
-        assert {result.dataset for result in found.results} | set(found.margin) <= set(names())
+        assert {result.dataset for result in found.results} | set(found.margin) <= set(names()) | ELSEWHERE, found.name
 
 
 def test_he2016_and_lecun1998_say_what_the_papers_say():
@@ -160,7 +164,7 @@ def test_he2016_and_lecun1998_say_what_the_papers_say():
     assert lenet["batch"] == 1 and lenet["optimizer"] == {"name": "sdlm", "mu": 0.02, "hessian_samples": 500}
     errors = {result.architecture: result.value for result in card("he2016").results if result.metric == "test_error"}
     assert errors == {"resnet20_cifar": 8.75, "resnet32_cifar": 7.51, "resnet44_cifar": 7.17, "resnet56_cifar": 6.97,
-                      "resnet110_cifar": 6.61, "plain110_cifar": 60.0}
+                      "resnet110_cifar": 6.61, "resnet1202_cifar": 7.93, "plain110_cifar": 60.0}
 
 
 def test_unknown_names_get_the_nearest():

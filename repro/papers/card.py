@@ -7,7 +7,7 @@ from pathlib import Path
 from .recipe import Recipe, near_hint, resolve
 
 FOLDER = Path(__file__).parent
-METRICS = ("test_error", "parameters", "connections", "multiply_adds", "depth")
+METRICS = ("test_error", "top1_error", "top5_error", "parameters", "connections", "multiply_adds", "depth")
 UNITS = ("%", "count")
 STATUSES = ("verified", "recalled", "derived")
 KINDS = ("paper", "derived")
@@ -54,6 +54,7 @@ class Card:
     architectures: tuple[str, ...]
     arxiv: str = ""
     doi: str = ""
+    url: str = ""                                   # of what was published in neither place
     results: tuple[Result, ...] = ()
     tables: tuple[Table, ...] = ()
     deviations: tuple[dict, ...] = ()               # {text, architectures}
@@ -76,7 +77,7 @@ def read(path: Path) -> Card:
     except ValueError as error:
         raise CardError(f"{path.name}: {error}") from None
     _keys(path, "key", raw, ("card", "title", "authors", "venue", "year", "architectures"),
-          ("arxiv", "doi", "margin", "result", "table", "deviation", "recipe"))
+          ("arxiv", "doi", "url", "margin", "result", "table", "deviation", "recipe"))
     if raw.get("card") != path.stem:
         raise CardError(f"{path.name}: card = {raw.get('card')!r}, expected {path.stem!r}")
     architectures = tuple(raw["architectures"])
@@ -101,7 +102,7 @@ def read(path: Path) -> Card:
         _known(path, "architecture", recipe.get("for", {}), architectures)
     found = Card(
         name=raw["card"], title=raw["title"], authors=raw["authors"], venue=raw["venue"], year=raw["year"],
-        arxiv=raw.get("arxiv", ""), doi=raw.get("doi", ""), architectures=architectures,
+        arxiv=raw.get("arxiv", ""), doi=raw.get("doi", ""), url=raw.get("url", ""), architectures=architectures,
         results=tuple(results), tables=tuple(tables), deviations=tuple(raw.get("deviation", [])),
         margin=raw.get("margin", {}), recipes=raw.get("recipe", {}))
     for name in found.recipes:                  # every recipe of every network resolves, or the card is wrong

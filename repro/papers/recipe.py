@@ -218,5 +218,5 @@ def digest(values: dict) -> str:
 
 def near_hint(name: str, known) -> str:
     """The text `, did you mean 'NAME'?` where a known name is near, else nothing."""
-    near = get_close_matches(name, list(known), 1)
+    near = [one for one in known if one.startswith(f"{name}_")] or get_close_matches(name, list(known), 1)
     return f", did you mean {near[0]!r}?" if near else ""

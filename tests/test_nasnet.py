@@ -1,0 +1,36 @@
+"""NASNet-A: how its cells are fed, and the network of keras.applications."""
+import keras
+import numpy as np
+import pytest
+
+from cnn_repro.architectures import build, nasnet, weightless
+
+
+@pytest.mark.parametrize("name, cells, widths", [
+    ("nasnet_cifar", 6, (32, 64, 128)), ("nasnet_mobile", 4, (44, 88, 176)), ("nasnet_large", 6, (168, 336, 672))])
+def test_n_cells_a_group_and_p_maps_behind_the_last(name, cells, widths):
+    with weightless():
+        layers = {layer.name: layer for layer in build(name).layers}
+    for group, width in enumerate(widths, 1):
+        outputs = [layers[f"normal{group}_{index}_out"].output.shape[-1] for index in range(1, cells + 1)]
+        assert outputs == cells * [6 * width] and f"normal{group}_{cells + 1}_out" not in layers
+        if group > 1:
+            assert layers[f"reduction{group - 1}_1_out"].output.shape[-1] == 4 * width
+    assert 6 * widths[-1] == nasnet.NETWORKS[name][1]
+
+
+def test_every_state_of_a_cell_reaches_its_output():
+    """What no pair takes is in the output; of the reduction's, state 3 is in both, as in the authors' program."""
+    for table, joined in ((nasnet.NORMAL, {1, 2, 3, 4, 5, 6}), (nasnet.REDUCTION, {3, 4, 5, 6})):
+        taken = {state for pair in table for _, state in pair}
+        assert len(table) == 5 and taken | joined == set(range(7))
+
+
+@pytest.mark.slow
+def test_keras_network_with_keras_weights():
+    theirs = keras.applications.NASNetMobile(weights=None, input_shape=(64, 64, 3), classes=7)
+    ours = build("nasnet_mobile_keras", input_shape=(64, 64, 3), classes=7)
+    assert [tuple(w.shape) for w in ours.weights] == [tuple(w.shape) for w in theirs.weights]
+    ours.set_weights(theirs.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    np.testing.assert_allclose(ours(x).numpy(), theirs(x).numpy(), rtol=1e-4, atol=1e-6)
