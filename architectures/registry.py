@@ -110,7 +110,7 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
         names = ["scores", *(f"scores_{layer}" for layer, _ in network.auxiliary)]
         outputs = [L.Activation(classifier_activation, name=name)(x) for name, x in zip(names, outputs)]
     elif pooling and not include_top:
-        axes = len(x.shape) - 2
+        axes = len(x.shape) - 2 if hasattr(x, "shape") else 0
         if axes not in (1, 2, 3):
             raise ArchitectureError(f"{name}'s features have no axes to pool: leave pooling out")
         outputs = [getattr(L, f"Global{'Average' if pooling == 'avg' else 'Max'}Pooling{axes}D")(name="pooled")(x)]
