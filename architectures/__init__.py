@@ -10,7 +10,12 @@ from . import (bn_inception, googlenet, highway, inception_v3, preact_resnet, re
                resnet_presets, resnext, wide_resnet)
 from .anatomy import describe, stage_of, stage_outputs, weightless
 from .drawing import draw
+from .image_inputs import ImageInput, image_input
+from .keras_weights import load_keras_applications
 from .registry import Architecture, ArchitectureError, build, find, names
+from .torchvision_weights import load_torchvision
+from .weights import WeightsError
 
-__all__ = ["Architecture", "ArchitectureError", "build", "describe", "draw", "find", "names", "stage_of",
-           "stage_outputs", "weightless"]
+__all__ = ["Architecture", "ArchitectureError", "ImageInput", "WeightsError", "build", "describe", "draw", "find",
+           "image_input", "load_keras_applications", "load_torchvision", "names", "stage_of", "stage_outputs",
+           "weightless"]

@@ -114,22 +114,22 @@ def stages_of(model: keras.Model, found: dict) -> list[Stage]:
         blocks = groups[stage] = groups.pop(stage, {})
         unnumbered = f"after {sum(key.isdigit() for key in blocks)}"
         blocks.setdefault(rest[0] if rest and rest[0].isdigit() else unnumbered, []).append(layer)
-    stages, last = [], {model.inputs[0]._keras_history.operation.name}
+    stages, last, before = [], {model.inputs[0]._keras_history.operation.name}, set()
     for name, blocks in groups.items():
         made = []
         for number, members in blocks.items():
-            block = _block(members, uses, rows, last)
+            block = _block(members, uses, rows, last, before)
             block.names = [f"{name}_{number}" if number.isdigit() else name]
             made.append(block)
             inner = {id(source) for box in block.boxes for source in box.sources}
-            last = {box.layers[-1] for box in block.boxes if id(box) not in inner}
+            last, before = {box.layers[-1] for box in block.boxes if id(box) not in inner}, last
         inside = [rows[layer.name] for members in blocks.values() for layer in members]
         stages.append(Stage([name], _together(made), inside[-1]["output"],
                             sum(row["parameters"] for row in inside), sum(row["multiply_adds"] for row in inside)))
     return _equal_stages(stages)
 
 
-def _block(members, uses, rows, last) -> Block:
+def _block(members, uses, rows, last, before) -> Block:
     """The boxes of one block: cheap layers with the one before them, or else with the one behind."""
     boxes, of, inside = [], {}, {layer.name for layer in members}
     for layer in members:
@@ -165,7 +165,8 @@ def _block(members, uses, rows, last) -> Block:
                 near.append(None)                       # the block before
                 block.follows = True
             else:
-                block.tags.setdefault(index, []).append(name)
+                where = "the block before the last" if name in before else name
+                block.tags.setdefault(index, []).append(where)
         box.sources = near
     _place(block)
     return block
@@ -269,7 +270,7 @@ def _place(block):
     for box in block.boxes:
         if id(box) not in used:                         # the ends; each first visits what it needs
             visit(box)
-    columns, continued = 0, set()
+    columns, continued, placed = 0, set(), []
     for box in order:
         near = [source for source in box.sources if source is not None]
         box.row = max((source.row + 1 for source in near), default=0)
@@ -280,6 +281,9 @@ def _place(block):
             box.column = near[0].column
         else:
             box.column, columns = columns, columns + 1
+        while any(other.row == box.row and abs(other.column - box.column) < 1 for other in placed):
+            box.row += 1                                # a join below the branches that go on beside it
+        placed.append(box)
         continued |= {id(source) for source in near}
     tags = {id(block.boxes[index]): names for index, names in block.tags.items()}
     block.boxes = order

@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
                      help="also draw it (default: NAME.svg, in this folder)")
     one.add_argument("--classes", type=int)
     one.add_argument("--input-shape", help="H,W,C instead of the paper's")
-    one.add_argument("--keep", action="store_true", help="write what was counted to reports/records as evidence")
+    one.add_argument("--keep", action="store_true", help="write what was counted to reports/records as evidence; with --stages the totals alone")
 
     one = verb("train", train, "train a network by a paper's recipe and write its record")
     one.add_argument("network")
@@ -106,9 +106,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--keep", action="store_true", help="copy the record to reports/records as evidence")
     one.add_argument("--quiet", action="store_true")
 
-    one = verb("evaluate", evaluate, "the test error of a trained model")
-    one.add_argument("model", type=Path, help="a run directory or a model.keras")
-    one.add_argument("--dataset", help="default: the run's own")
+    one = verb("evaluate", evaluate, "the test error of a trained model, or top-1 and top-5 with published weights")
+    one.add_argument("model", type=Path, help="a run directory or a model.keras; with --weights a network's name")
+    one.add_argument("--dataset", help="default: the run's own; with --weights imagenette or imagenet")
+    one.add_argument("--weights", type=Path, metavar="FILE",
+                     help="keras.applications' (.h5, .weights.h5) or torchvision's (.safetensors, .pth)")
+    one.add_argument("--images", type=int, metavar="N", help="with --weights: only the first N")
+    one.add_argument("--resize", type=int, metavar="PIXELS", help="with --weights: the shorter side before the "
+                     "middle is cut out (default: the project's, 256 for an input of 224)")
 
     one = verb("predict", predict, "classes with scores for image files")
     one.add_argument("model", type=Path, help="a run directory or a model.keras")
@@ -206,7 +211,7 @@ def show(options):
         record = {"schema": records.SCHEMA, "kind": "network", "id": f"network-{options.network}",
                   "status": "finished", "started": records.now(), "ended": records.now(), **records.provenance(),
                   "backend": keras.backend.backend(), "paper": card.name, "architecture": options.network,
-                  "model": anatomy}
+                  "model": {**anatomy, "layers": []} if options.stages else anatomy}
         keep(record)
 
 
@@ -230,6 +235,10 @@ def train(options):
 
 
 def evaluate(options):
+    if options.weights:
+        return evaluate_weights(options)
+    if options.images is not None or options.resize is not None:
+        raise UsageError("--images and --resize are for a network with --weights FILE")
     model_path, record = _model_of(options.model)
     dataset = options.dataset or (record and record["dataset"]["name"])
     if not dataset:
@@ -248,6 +257,59 @@ def evaluate(options):
     print(f"test error {error:.2f} % of {len(labels):,} images of {dataset}")
     if record and dataset == record["dataset"]["name"] and record["result"]:
         print(f"the run's record says {record['result']['test_error']:.2f} %")
+
+
+PROJECTS = {".h5": "keras", ".hdf5": "keras",
+            ".safetensors": "torchvision", ".pth": "torchvision", ".pt": "torchvision"}
+
+
+def evaluate_weights(options):
+    """A network with another project's weights on classes of ImageNet."""
+    import dataclasses
+    import time
+    from rich.console import Console
+    from rich.progress import Progress
+    from . import data as datasets
+    name, file, dataset = str(options.model), options.weights, options.dataset
+    card_of(name)
+    if not dataset:
+        raise UsageError("--weights needs --dataset imagenette or imagenet")
+    _known_dataset(dataset)
+    found = datasets.source(dataset)
+    if not found.streamed:
+        raise UsageError(f"weights of ImageNet's classes are evaluated on imagenette or imagenet, not on {dataset}")
+    if options.images is not None and options.images < 1:
+        raise UsageError("--images is a positive number")
+    if file.suffix not in PROJECTS:
+        raise UsageError(f"--weights {file}: expected a file ending in {', '.join(PROJECTS)}")
+    if not file.is_file():
+        raise Failure(f"{file}: no such file of weights")
+    place = found.place_name()
+    start_backend()
+    from ..architectures import build, image_input, load_keras_applications, load_torchvision
+    from .accuracy import accuracy
+    project = PROJECTS[file.suffix]
+    inputs = image_input(name, project)
+    if options.resize is not None:
+        if options.resize < inputs.side:
+            raise UsageError(f"--resize {options.resize} is below the input of {inputs.side} pixels")
+        inputs = dataclasses.replace(inputs, resize=options.resize)
+    model = build(name, input_shape=(inputs.side, inputs.side, 3), classifier_activation=None)
+    {"keras": load_keras_applications, "torchvision": load_torchvision}[project](model, file)
+    count = min(options.images or found.splits["test"], found.splits["test"])
+    print(f"{name} with {project} weights of {file} on {count:,} images of {place}: "
+          f"shorter side {inputs.resize}, middle {inputs.side}×{inputs.side}, scaled as {inputs.mode!r}", flush=True)
+    begun = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=count)
+        measured = accuracy(model, found.records(options.images), inputs, found.imagenet,
+                            progress=lambda images: bar.advance(task, images))
+    print(f"top-1 {measured.top1:.2f} %, top-5 {measured.top5:.2f} % of {measured.images:,} images, "
+          f"{measured.images / (time.monotonic() - begun):.0f} images/s"
+          + (f"; one of its {measured.classes} classes" if measured.classes < 1000 else ""))
+    if measured.classes < 1000:
+        print(f"top-1 {measured.top1_of_all:.2f} %, top-5 {measured.top5_of_all:.2f} % among all 1,000 classes"
+              + (f"; {found.remark}" if found.remark else ""))
 
 
 def predict(options):

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from zoo import (FEW, IMAGES, KINDS, Pair, batch, channels_first, close, file_of, gradients, loss_of, network, outputs_of,
-                 published, slow_but_few, smallest_shape, still)
+from zoo import (FEW, IMAGES, KINDS, LIGHT, Pair, batch, channels_first, close, file_of, gradients, loss_of, network,
+                 outputs_of, published, slow_but, smallest_shape, still)
 
 from cnn_repro import layers as explicit
 from cnn_repro.architectures import (ArchitectureError, anatomy, build, describe, find, names, registry, stage_of,
@@ -22,13 +22,13 @@ from cnn_repro.architectures import (ArchitectureError, anatomy, build, describe
 from cnn_repro.repro.papers import card_of
 
 
-@pytest.fixture(scope="module", params=slow_but_few(names()))
+@pytest.fixture(scope="module", params=slow_but(FEW, names()))
 def paper(request):
     """Each network at the paper's size, one at a time."""
     return published(request.param)
 
 
-@pytest.fixture(scope="module", params=slow_but_few(KINDS))
+@pytest.fixture(scope="module", params=slow_but(LIGHT, KINDS))
 def pair(request):
     """Each kind of network at its smallest, and its twin; gone before the next one comes."""
     pair = Pair(request.param)
@@ -44,7 +44,7 @@ def saved(tmp_path_factory):
     return tmp_path_factory.mktemp("saved")
 
 
-few = pytest.mark.parametrize("name", FEW)
+few = pytest.mark.parametrize("name", slow_but(LIGHT, FEW))
 
 
 # ------------------------------------------------------------------------------------------ the papers' numbers
@@ -91,7 +91,7 @@ def test_stages_have_outputs_to_cut_at(paper):
     assert list(outputs) == list(dict.fromkeys(row["stage"] for row in paper.found["layers"]))
     last = {row["stage"]: row["name"] for row in paper.found["layers"]}
     assert {stage: tensor._keras_history.operation.name for stage, tensor in outputs.items()} == last
-    with weightless():
+    with weightless(), registry._deep(10_000):          # ResNet-1202
         shapes = [tensor.shape for tensor in outputs.values()]
         assert [tensor.shape for tensor in keras.Model(paper.model.inputs, list(outputs.values())).outputs] == shapes
 
@@ -131,7 +131,7 @@ def test_the_twin_on_stock_layers_computes_the_same(pair):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10, atol=1e-12, err_msg=a.path)
 
 
-@pytest.mark.parametrize("name", slow_but_few(names()))
+@pytest.mark.parametrize("name", slow_but(FEW, names()))
 def test_every_network_is_built_at_its_smallest_of_our_layers_and_its_twin_of_kerass(name):
     own = {kind for kind in explicit.__all__ if hasattr(keras.layers, kind)}
     with weightless():
@@ -176,7 +176,7 @@ def test_the_config_gives_the_same_network_back(pair):
 def test_the_file_gives_the_same_network_back(pair, saved):
     pair.save(saved)
     same(pair, keras.models.load_model(saved / f"{pair.name}.keras"))
-    if pair.name not in FEW:
+    if pair.name not in LIGHT:
         (saved / f"{pair.name}.keras").unlink()
 
 
@@ -265,7 +265,7 @@ def test_defaults_are_the_papers_input_and_classes_with_softmax(name):
         assert model.layers[-1].name == "scores" and model.layers[-1].get_config()["activation"] == "softmax"
 
 
-@pytest.mark.parametrize("name", slow_but_few(name for name in KINDS if find(name).auxiliary))
+@pytest.mark.parametrize("name", slow_but(LIGHT, (name for name in KINDS if find(name).auxiliary)))
 def test_auxiliary_classifiers_come_on_top_and_learn(name):
     plain, model = still(network(name)), still(network(name, auxiliary=True))
     heads = find(name).auxiliary
@@ -346,7 +346,7 @@ def test_stage_of_is_the_name_up_to_the_first_underscore():
 
 def test_a_fresh_process_that_knows_only_the_layers_loads_networks_of_all_of_them(saved):
     loaded, known = [], set()
-    for name in FEW:
+    for name in LIGHT:
         if not (saved / f"{name}.keras").exists():      # this test runs alone
             Pair(name).save(saved)
         config = zipfile.ZipFile(saved / f"{name}.keras").read("config.json").decode()

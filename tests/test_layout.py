@@ -117,11 +117,12 @@ def test_reports_and_cards_run_without_tensorflow():
 
 
 def test_layers_and_architectures_know_no_backend():
-    """Backends are named by the training engine, check, benchmark and command line, and where gradient functions are
-    handed to one; the rest is Keras."""
+    """Backends are named by the training engine, check, benchmark and command line, where gradient functions are
+    handed to one, and where PyTorch reads a file of weights; the rest is Keras."""
     named = {module(path) for path in MODULES for name, _ in imports(path)
              if room(name) in ("tensorflow", "jax", "torch")}
-    assert named <= {"layers.gradient", "repro.bench.backends", "repro.check.backends", "repro.cli", "repro.training.run",
+    assert named <= {"architectures.torchvision_weights", "layers.gradient", "repro.bench.backends",
+                     "repro.check.backends", "repro.cli", "repro.training.run",
                      "repro.training.tensorflow_engine"}, named
 
 

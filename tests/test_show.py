@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import keras
 import pytest
-from zoo import anatomy_of, published, slow_but_few
+from zoo import FEW, anatomy_of, published, slow_but
 
 from cnn_repro.architectures import describe, draw, find, names
 from cnn_repro.architectures.boxes import stages_of
@@ -16,7 +16,7 @@ from cnn_repro.repro.papers.card import Card, Result, Table
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.fixture(scope="module", params=slow_but_few(names()))
+@pytest.fixture(scope="module", params=slow_but(FEW, names()))
 def paper(request):
     """Each network at the paper's size, one at a time."""
     return published(request.param)

@@ -2,7 +2,8 @@
 
 Counts are tested of every network, at the paper's size. Passes forward and backward are tested of KINDS, the smallest
 network of every kind of block by the counts that the cards state: what differs within a kind is the table, depth
-and width, which the counts hold to the paper. FEW, the smallest of every file and what is small altogether, are the quick tests; all else is slow.
+and width, which the counts hold to the paper. FEW, the smallest of every file and what is small altogether, are the quick tests, with passes where they are LIGHT
+(below 500 million multiply-adds); all else is slow.
 A new network joins by being registered.
 """
 import contextlib
@@ -59,11 +60,14 @@ def smallest_of_each(kind) -> list[str]:
 
 
 KINDS = smallest_of_each(kind_of)
-FEW = [name for name in KINDS if name in smallest_of_each(file_of) or stated(name)[1] < 100_000]
+OF_FILES = smallest_of_each(file_of)
+FEW = [name for name in KINDS if name in OF_FILES or stated(name)[1] < 100_000]
+LIGHT = [name for name in FEW if stated(name)[0] < 5e8 or stated(name)[1] < 100_000]
 
 
-def slow_but_few(of) -> list:
-    return [pytest.param(name, marks=[] if name in FEW else pytest.mark.slow) for name in of]
+def slow_but(quick, of) -> list:
+    """The names as parameters; those that are not among the quick ones run with the slow tests."""
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in of]
 
 
 def smallest_shape(name: str) -> tuple[int, ...]:

@@ -26,6 +26,11 @@ if (table) {
   }));
   tools.addEventListener("submit", event => event.preventDefault());
   tools.hidden = false;
+  const unrun = rows.filter(row => row.dataset.verdict === "not run").length;
+  if (unrun > 100 && unrun < rows.length) {         // what was run first; the rest is a press away
+    chips.filter(chip => chip.dataset.verdict !== "not run").forEach(chip => { chip.ariaPressed = "true"; });
+    filter();
+  }
 
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {

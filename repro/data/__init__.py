@@ -13,7 +13,8 @@ from .prepared import Dataset, Manifest, load, prepare, status, verify
 from .preprocessing import PREPROCESSINGS, Preprocessing, fit_to
 from .sources import DataError, Source, names, register, source
 from .split import split
+from .streamed import Streamed
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "Dataset", "Manifest", "PREPROCESSINGS",
-           "Preprocessing", "Source", "fit_to", "load", "names", "order", "prepare", "random", "register",
+           "Preprocessing", "Source", "Streamed", "fit_to", "load", "names", "order", "prepare", "random", "register",
            "source", "split", "status", "verify"]

@@ -93,7 +93,7 @@ def prepare(name: str, download: bool = False, force: bool = False) -> Manifest:
 
     Safe to interrupt and to run twice at once: the copy appears whole, by a rename. Raises DataError.
     """
-    wanted = source(name)
+    wanted = _kept_as_arrays(name)
     final = folder(wanted)
     if final.exists() and not force:
         return verify(name)
@@ -122,7 +122,7 @@ def prepare(name: str, download: bool = False, force: bool = False) -> Manifest:
 
 def verify(name: str) -> Manifest:
     """Compare every byte of the prepared copy with its manifest. Raises DataError naming the file."""
-    wanted = source(name)
+    wanted = _kept_as_arrays(name)
     place = folder(wanted)
     if not place.exists():
         raise DataError(f"{name} is not prepared in {place}; run `{_command(name, force=False)}`")
@@ -151,16 +151,16 @@ def verify(name: str) -> Manifest:
 
 
 def status() -> list[dict]:
-    """One row a registered data set, for `data list`; nothing is hashed.
+    """One row a registered data set, for `data list`; nothing is hashed. Of a streamed one the folder is TFDS's.
 
     state: "prepared", "damaged" (no readable manifest), "on disk" (can be prepared offline), "to download".
     """
     rows = []
     for name in names():
         one = source(name)
-        place, manifest = folder(one), None
         state = "on disk" if one.here() else "to download"
-        if place.exists():
+        place, manifest = one.place_or_first() if one.streamed else folder(one), None
+        if place.exists() and not one.streamed:
             try:
                 manifest, state = _read_manifest(one, place), "prepared"
             except DataError:
@@ -173,6 +173,14 @@ def status() -> list[dict]:
 
 
 # ---------------------------------------------------------------------------------------------------- details
+
+def _kept_as_arrays(name: str) -> Source:
+    """The source called `name`. Raises DataError for one that is streamed."""
+    wanted = source(name)
+    if wanted.streamed:
+        wanted.write(Path(), False)                # it says why not
+    return wanted
+
 
 def _command(name: str, force: bool = True) -> str:
     return f"python -m repro data prepare {name}" + (" --force" if force else "")

@@ -36,6 +36,8 @@ class Source(ABC):
     citation: str
     known: dict[str, str] = field(default_factory=dict)      # content sha256 → which copy that is
 
+    streamed = False                  # read image by image (streamed.py), never as prepared arrays
+
     @abstractmethod
     def here(self) -> bool:
         """Whether `write` can do its work without a download."""
@@ -131,7 +133,10 @@ def names() -> list[str]:
 
 
 def source(name: str) -> Source:
-    """The source called `name`. Raises DataError naming the nearest one."""
+    """The source called `name`, or NAME/SIZE of a streamed one. Raises DataError naming the nearest one."""
+    whole, slash, config = str(name).partition("/")
+    if slash and whole in _SOURCES and _SOURCES[whole].streamed:
+        return _SOURCES[whole].with_config(config)
     if name not in _SOURCES:
         near = difflib.get_close_matches(str(name), _SOURCES, n=1)
         hint = f", did you mean {near[0]!r}?" if near else ""

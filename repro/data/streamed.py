@@ -1,0 +1,147 @@
+"""Data sets that are read image by image from TFDS's files, because as prepared arrays they would fill a disk.
+
+    found = source("imagenette")                    # or one of its sizes: "imagenette/160px-v2"
+    for jpeg, label in found.records(images=100):   # bytes of a JPEG file, int
+        ...
+"""
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .sources import DataError, Source, register
+from .tfds_stream import HEAD
+
+CHILD = Path(__file__).with_name("tfds_stream.py")
+
+
+@dataclass(frozen=True)
+class Streamed(Source):
+    """A data set of classes of ImageNet, read by a process of its own (see sources.FromTFDS for why).
+
+    imagenet: the index among ImageNet's thousand classes of each of its own. synsets: their names in TFDS's files,
+    in order. configs: its sizes, the best first; the first that is here is read.
+    """
+    imagenet: tuple[int, ...] = ()
+    synsets: tuple[str, ...] = ()
+    tfds_name: str = ""
+    configs: tuple[str, ...] = ("",)
+    versions: tuple[str, ...] = ()
+    get: str = ""                           # what to do where it is not here
+    remark: str = ""                        # what to know of a figure measured on it
+
+    streamed = True
+
+    def with_config(self, config: str) -> "Streamed":
+        """Of one size only. Raises DataError for one that there is not."""
+        if config not in self.configs or not config:
+            raise DataError(f"{self.name} has no size {config!r} (there are {', '.join(filter(None, self.configs))})")
+        return dataclasses.replace(self, name=f"{self.name}/{config}", configs=(config,))
+
+    def places(self) -> list[Path]:
+        """The folders that TFDS would keep it in, the best first."""
+        root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+        return [root / self.tfds_name / config / version for config in self.configs for version in self.versions]
+
+    def place_or_first(self) -> Path:
+        """The folder that is read, or where the best size would be."""
+        return next((place for place in self.places() if (place / "dataset_info.json").is_file()), self.places()[0])
+
+    def here(self) -> bool:
+        return (self.place_or_first() / "dataset_info.json").is_file()
+
+    def place(self) -> Path:
+        """The folder that is read. Raises DataError where there is none."""
+        if self.here():
+            return self.place_or_first()
+        raise DataError(f"{self.name} is not here: nothing in {', '.join(map(str, self.places()[:1]))}"
+                        f"{' …' if len(self.places()) > 1 else ''}; {self.get}; a copy elsewhere: set TFDS_DATA_DIR")
+
+    def place_name(self) -> str:
+        """What is read, as TFDS calls it: imagenette/160px-v2. Raises DataError."""
+        config = self.place().parent.name
+        return f"{self.tfds_name}/{config}" if config in self.configs else self.tfds_name
+
+    def write(self, folder: Path, download: bool) -> str:
+        raise DataError(f"{self.name} is not prepared as arrays: `python -m repro evaluate NAME --weights FILE "
+                        f"--dataset {self.name}` reads TFDS's files ({self.get})")
+
+    def records(self, images: int | None = None) -> Iterator[tuple[bytes, int]]:
+        """(JPEG file, label) of the validation split, the first `images` or all, in the order of TFDS's files.
+
+        Raises DataError where the copy is missing, damaged, short, or numbers other classes.
+        """
+        place, wanted = self.place(), self.splits["test"] if images is None else min(images, self.splits["test"])
+        request = {"place": str(place), "split": "validation", "images": -1 if images is None else wanted}
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONUTF8": "1"}
+        with tempfile.TemporaryFile() as said, subprocess.Popen(
+                [sys.executable, "-P", str(CHILD), json.dumps(request)], stdout=subprocess.PIPE, stderr=said,
+                env=environment) as child:
+            try:
+                names, label, count = None, -1, 0
+                while names is None or label != -1:         # −1: a message, the first and the last
+                    label, content = self._next(child.stdout, said)
+                    if label != -1:
+                        count += 1
+                        yield content, label
+                    elif "error" in json.loads(content):
+                        raise DataError(f"{self.name}: {json.loads(content)['error']}")
+                    elif names is None:
+                        names, label = json.loads(content)["names"], 0
+                        self._check(names, place)
+                if count != wanted:         # records cut at a boundary read short without an error
+                    raise DataError(f"{self.name}: the TFDS copy in {place} is damaged ({count:,} images, expected "
+                                    f"{wanted:,})")
+            finally:
+                child.kill()
+
+    def _check(self, names, place):
+        """ImageNet's classes are numbered in the order of their synsets' names."""
+        right = list(self.synsets) == names if self.synsets else len(names) == 1000 and names == sorted(names)
+        if not right:
+            raise DataError(f"{self.name}: the classes of the TFDS copy in {place} are not "
+                            f"{len(self.imagenet):,} of ImageNet's in their order")
+
+    def _next(self, stream, said) -> tuple[int, bytes]:
+        """(label, content) of what the child sends; what it said last where it sends no more."""
+        head = stream.read(HEAD.size)
+        if len(head) == HEAD.size:
+            label, length = HEAD.unpack(head)
+            content = stream.read(length)
+            if len(content) == length:
+                return label, content
+        said.seek(0)
+        last = (said.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        raise DataError(f"{self.name}: the reading process ended early ({last[:200]})")
+
+
+# The ten classes by their synsets, and where these stand among the thousand: both from TFDS's lists (imagenette's and
+# imagenet2012's labels), whose order, that of the synsets' names, is the one that Keras and torchvision have too.
+IMAGENETTE = (
+    ("n01440764", 0, "tench"), ("n02102040", 217, "English springer"), ("n02979186", 482, "cassette player"),
+    ("n03000684", 491, "chain saw"), ("n03028079", 497, "church"), ("n03394916", 566, "French horn"),
+    ("n03417042", 569, "garbage truck"), ("n03425413", 571, "gas pump"), ("n03445777", 574, "golf ball"),
+    ("n03888257", 701, "parachute"),
+)
+
+register(Streamed(
+    name="imagenette", title="Imagenette, ten classes of ImageNet", version="1.0.0 (v2)",
+    classes=tuple(name for _, _, name in IMAGENETTE), shape=(None, None, 3), splits={"train": 9469, "test": 3925},
+    enlarge="resize", citation="Howard, Imagenette, github.com/fastai/imagenette, 2019; ImageNet's terms",
+    imagenet=tuple(index for _, index, _ in IMAGENETTE), synsets=tuple(synset for synset, _, _ in IMAGENETTE),
+    tfds_name="imagenette", configs=("full-size-v2", "320px-v2", "160px-v2"), versions=("1.0.0",),
+    get="with a network, run `tfds build imagenette/full-size-v2` (1.5 GB; or 320px-v2, 160px-v2)",
+    remark="most of its images are ImageNet's training images, which these weights may have seen"))
+
+register(Streamed(
+    name="imagenet", title="ImageNet (ILSVRC 2012)", version="5.1.0", classes=tuple(map(str, range(1000))),
+    shape=(None, None, 3), splits={"train": 1_281_167, "test": 50_000}, enlarge="resize",
+    citation="Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015; for research, on "
+             "ImageNet's terms",
+    imagenet=tuple(range(1000)), tfds_name="imagenet2012", versions=("5.1.0", "5.0.0"),
+    get="its archives are had from image-net.org on application, then run `tfds build imagenet2012`"))

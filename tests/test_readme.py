@@ -1,0 +1,76 @@
+"""The README's uses of the package are run as they stand, next to a project with a `layers` package of its own."""
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import cnn_repro
+from cnn_repro.architectures import build
+
+ROOT = Path(cnn_repro.__file__).resolve().parent
+if not (ROOT / "README.md").is_file():
+    pytest.skip("installed without its checkout", allow_module_level=True)
+
+SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use it elsewhere")[1].split("\n## ")[0]
+BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.S)
+USES = [block for block in BLOCKS if "# →" in block]
+
+
+def test_there_are_five_uses_that_say_what_they_print():
+    assert len(USES) >= 5
+    rest = [block for block in BLOCKS if block not in USES]
+    assert all("runs/…" in block or "reports import load" in block for block in rest)      # held by other tests
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project whose own `layers` and `repro` packages must not be touched."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("layers", "repro", "architectures"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("raise ImportError('this is the project\'s own')\n")
+    return folder
+
+
+def test_the_uses_print_what_the_readme_says(project):
+    """In one process, one after the other, each with a namespace and a precision of its own."""
+    child = subprocess.run([sys.executable, __file__], cwd=project, input="\0".join(USES), capture_output=True, text=True,
+                           timeout=600, env={**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"})
+    assert child.returncode == 0, child.stderr[-3000:]
+    assert child.stdout.splitlines()[-1] == f"{len(USES)} uses"
+
+
+def run(uses):
+    for use in uses:
+        random = np.random.default_rng(0)
+        names = {"images": random.random((16, 32, 32, 3), "float32"), "labels": random.integers(0, 4, 16)}
+        expected, = re.findall(r"# → (.*)", use)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            exec(compile(use, "README.md", "exec"), names)                      # noqa: S102
+        keras.config.set_dtype_policy("float32")
+        assert said.getvalue().splitlines()[-1] == expected, (use, said.getvalue())
+    print(f"{len(uses)} uses")
+
+
+def test_a_network_becomes_an_onnx_file(tmp_path):
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed: pip install -e '.[export]'")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install -e '.[export]'")
+    keras.utils.set_random_seed(0)
+    model = build("resnet20_cifar", input_shape=(16, 16, 3))
+    images = np.random.default_rng(0).random((2, 16, 16, 3), "float32")
+    expected = np.asarray(model(images))                    # Keras exports only what has been called
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    found, = session.run(None, {session.get_inputs()[0].name: images})
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+if __name__ == "__main__":
+    run(sys.stdin.read().split("\0"))
