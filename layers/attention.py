@@ -16,6 +16,7 @@ From S to F it is a softmax over j, a division by N, a rectifier, whose gradient
 
 Source: Wang et al. 2018, section 3, equations (1) to (6); lecture note 002, section 2.3.
 """
+from itertools import count
 from math import prod
 
 import keras
@@ -24,6 +25,7 @@ from keras import ops
 from .activation import relu, softmax
 from .dense import multiply
 from .gradient import with_gradient
+from .initializer import another
 from .normalization import BatchNormalization
 from .pooling import max_pool
 from .structure import add
@@ -136,15 +138,16 @@ class NonLocal(keras.layers.Layer):
                 raise ValueError(f"Axis {axis} of the input has size {n}, less than subsample={factor}.")
         wide = input_shape[-1]
         narrow = self.channels or max(wide // 2, 1)
+        drawn = count()
         weight = lambda name, *shape: self.add_weight(                                  # noqa: E731
-            name=name, shape=shape, initializer=self.kernel_initializer)
+            name=name, shape=shape, initializer=another(self.kernel_initializer, next(drawn)))
         embedded = self.kind != "gaussian"
         self.theta = weight("theta", wide, narrow) if embedded else None
         self.phi = weight("phi", wide, narrow) if embedded else None
         self.g = weight("g", wide, narrow)
         self.pair_kernel = weight("pair", 2 * narrow, 1) if self.kind == "concatenation" else None
-        self.z = self.add_weight(name="z", shape=(narrow, wide),
-                                 initializer=self.kernel_initializer if self.normalize else "zeros")
+        self.z = (weight("z", narrow, wide) if self.normalize else
+                  self.add_weight(name="z", shape=(narrow, wide), initializer="zeros"))
         if self.normalize:
             self.normalization.build(input_shape)
         self.built = True

@@ -23,6 +23,7 @@ from keras import ops
 from .activation import activate
 from .dense import add_bias, multiply
 from .gradient import with_gradient
+from .initializer import another
 from .structure import add
 
 RULES = ("renormalized", "single_parameter", "neighbours")
@@ -155,14 +156,16 @@ class GraphConvolution(keras.layers.Layer):
 
     def build(self, input_shape):
         features = _checked_shapes(input_shape)
-        kernel = dict(shape=(features[-1], self.units), initializer=self.kernel_initializer,
-                      regularizer=self.kernel_regularizer)
-        self.kernel = self.add_weight(name="kernel", **kernel)
-        self.self_kernel = self.add_weight(name="self_kernel", **kernel) if self.self_weight else None
+        self.kernel = self._kernel("kernel", 0, features[-1])
+        self.self_kernel = self._kernel("self_kernel", 1, features[-1]) if self.self_weight else None
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.units,), initializer=self.bias_initializer)
         self.built = True
+
+    def _kernel(self, name, index, features):
+        return self.add_weight(name=name, shape=(features, self.units), regularizer=self.kernel_regularizer,
+                               initializer=another(self.kernel_initializer, index))
 
     def call(self, inputs):
         h, *graph = inputs

@@ -1,4 +1,4 @@
-"""Initial weights that Keras has no rule for."""
+"""Initial weights that Keras has no rule for, and several weights by one rule."""
 import math
 
 import keras
@@ -21,3 +21,16 @@ class FanIn(keras.initializers.Initializer):
 
     def get_config(self):
         return {"bound": self.bound, "power": self.power, "inputs": self.inputs}
+
+
+def another(initializer, k: int):
+    """One of the same kind for a layer's weight k, counted from 0: Keras's give the same numbers whenever they are called.
+
+    A seed is moved by k; a function that is no Keras initialiser is its author's, and stays.
+    """
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    config = initializer.get_config()
+    if isinstance(config.get("seed"), int):
+        config["seed"] += k
+    return type(initializer).from_config(config)

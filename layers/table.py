@@ -14,6 +14,7 @@ from .activation import activate
 from .convolution import convolve
 from .dense import add_bias
 from .gradient import with_gradient
+from .initializer import another
 
 
 def listed_kernels(dw, spread):
@@ -66,18 +67,9 @@ class TableConv2D(keras.layers.Layer):
     def _initial_kernel(self, shape, dtype=None):
         """Every output map's kernels drawn as those of a dense convolution over the maps it sees."""
         size = (self.kernel_size, self.kernel_size)
-        drawn = [ops.reshape(self._initializer_of(k)((*size, len(row), 1), dtype=dtype), (*size, len(row)))
+        drawn = [ops.reshape(another(self.kernel_initializer, k)((*size, len(row), 1), dtype=dtype), (*size, len(row)))
                  for k, row in enumerate(self.table)]
         return ops.concatenate(drawn, axis=-1)
-
-    def _initializer_of(self, k):
-        """One of the same kind for output map k: Keras's give the same numbers whenever they are called."""
-        if not isinstance(self.kernel_initializer, keras.initializers.Initializer):
-            return self.kernel_initializer
-        config = self.kernel_initializer.get_config()
-        if isinstance(config.get("seed"), int):
-            config["seed"] += k
-        return type(self.kernel_initializer).from_config(config)
 
     def call(self, inputs):
         y = convolve(inputs, self.dense_kernel(self.kernel))

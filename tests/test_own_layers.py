@@ -135,3 +135,14 @@ def test_class_scores_are_a_softmax_that_knows_its_classes():
     assert layer.class_names == ["cat", "dog", "3"]
     z = numbers(2, 3, dtype="float32")
     assert error_of(layer(z), keras.layers.Softmax()(z)) == 0
+
+
+@pytest.mark.parametrize("layer, shape", [(lambda **rest: L.GraphConvolution(4, self_weight=True, **rest), [(5, 4), (5, 5)]),
+                                          (lambda **rest: L.NonLocal(channels=4, **rest), (1, 3, 3, 4))])
+@pytest.mark.parametrize("seed", [None, 7])
+def test_weights_of_one_rule_begin_with_other_numbers(layer, shape, seed):
+    layer = layer(kernel_initializer=keras.initializers.GlorotUniform(seed=seed))
+    layer.build(shape)
+    drawn = [kernel for kernel in map(array, layer.trainable_variables) if kernel.shape == (4, 4) and kernel.any()]
+    assert len(drawn) > 1
+    assert len({kernel.tobytes() for kernel in drawn}) == len(drawn)
