@@ -47,6 +47,13 @@ def test_the_uses_print_what_the_readme_says(project):
     assert child.stdout.splitlines()[-1] == f"{len(USES)} uses"
 
 
+def test_importing_the_networks_brings_nothing_but_keras(project):
+    code = ("import sys, keras; before = set(sys.modules); import cnn_repro.architectures; "
+            "print({name.split('.')[0] for name in set(sys.modules) - before})")
+    child = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=120)
+    assert child.stdout.strip() == "{'cnn_repro'}", child.stderr[-2000:]
+
+
 def run(uses):
     for use in uses:
         random = np.random.default_rng(0)
