@@ -51,7 +51,8 @@ def test_an_empty_batch_has_gradients_of_zero(form, name, shape, arguments):
 @pytest.mark.parametrize("policy, threshold", [
     ("mixed_float16", 2e-2), ("mixed_bfloat16", 1e-1),
     *([("float64", 1e-5)] if PRECISE == "float64" else [])])
-@pytest.mark.parametrize("name, shape, arguments", operators.every("PRECISIONS"), ids=str)
+@pytest.mark.parametrize("name, shape, arguments", operators.every("PRECISIONS"),
+                         ids=[passes.called(name, rest) for name, _, rest in operators.every("PRECISIONS")])
 def test_other_precisions_are_close_to_float32(name, shape, arguments, policy, threshold):
     plain, other = (getattr(L, name)(dtype=dtype, **arguments) for dtype in ("float32", policy))
     for layer in (plain, other):
