@@ -21,12 +21,12 @@ PYTEST = .venv/bin/python -m pytest
 demo: .venv
 	$(RUN) demo
 
-# the fast set, file by file in two processes; `test-slow` runs what takes minutes or starts a browser
+# file by file in two processes: the fast set; `test-slow` runs what takes minutes or starts a browser
 test: .venv
 	$(PYTEST) -m "not slow and not real_data" -n 2 --dist loadfile
 
 test-slow: .venv
-	$(PYTEST) -m "slow or real_data" --durations=10
+	$(PYTEST) -m "slow or real_data" --durations=10 -n 2 --dist loadfile
 
 check: .venv
 	$(RUN) check

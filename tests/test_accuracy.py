@@ -189,6 +189,7 @@ def copy(whole_copy, monkeypatch):
     return whole_copy / "imagenette" / "160px-v2" / "1.0.0"
 
 
+@pytest.mark.slow
 def test_records_come_in_the_order_of_the_files_and_as_they_are_stored(copy):
     source = data.source("imagenette")
     assert source.here() and source.place() == copy
@@ -227,6 +228,7 @@ def one_line(records) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_damaged_copy_is_found(copy, tmp_path, monkeypatch):
     damaged = tmp_path / "imagenette" / "160px-v2" / "1.0.0"
     damaged.mkdir(parents=True)
@@ -244,12 +246,14 @@ def test_a_damaged_copy_is_found(copy, tmp_path, monkeypatch):
     assert "contained only 7 elements" in one_line(source.records())
 
 
+@pytest.mark.slow
 def test_a_copy_of_fewer_images_is_found(copy):
     """Whole, as TFDS sees it, and not what the name promises."""
     source = dataclasses.replace(data.source("imagenette"), splits={"train": 0, "test": 3925})
     assert one_line(source.records()) == f"imagenette: the TFDS copy in {copy} is damaged (10 images, expected 3,925)"
 
 
+@pytest.mark.slow
 def test_other_classes_are_refused(copy, tmp_path, monkeypatch):
     backwards = reversed(data.source("imagenette").synsets)
     write_copy(tmp_path, (np.zeros((1, 8, 8, 3), "uint8"), np.array([0])), backwards)
@@ -308,6 +312,7 @@ def test_the_command_counts_exactly(copy, weights, capsys):
     assert line.startswith("top-1 80.00 %, top-5 100.00 % of 5 images")
 
 
+@pytest.mark.slow
 def test_all_thousand_classes_of_imagenet(copy, weights, tmp_path, monkeypatch, capsys):
     """497 is best, 2 second, 574 third, 0 and 1 next; 999 last."""
     folder = tmp_path / "imagenette" / "160px-v2"

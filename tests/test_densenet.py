@@ -54,11 +54,3 @@ def test_a_compression_that_does_not_divide_is_rounded_down():
     """⌊θm⌋ (section 3, "Compression")."""
     y = densenet.transition(keras.Input((4, 4, 7)), 0.5, keras.layers, "t", densenet.batch_norm)
     assert y.shape == (None, 2, 2, 3)
-
-
-def test_keras_network_with_keras_weights():
-    theirs = keras.applications.DenseNet121(weights=None, input_shape=(32, 32, 3), classes=7)
-    ours = build("densenet121_keras", input_shape=(32, 32, 3), classes=7)
-    ours.set_weights(theirs.get_weights())
-    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
-    np.testing.assert_allclose(ours(x).numpy(), theirs(x).numpy(), rtol=1e-4, atol=1e-6)

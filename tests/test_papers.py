@@ -174,6 +174,8 @@ def test_unknown_names_get_the_nearest():
         card_of("lenet")
     with pytest.raises(RecipeError, match="no recipe 'papr', did you mean 'paper'\\?; it has paper, short, smoke"):
         card("he2016").recipe("resnet20_cifar", "papr")
+    with pytest.raises(RecipeError, match="krizhevsky2012 states no recipe yet"):
+        card("krizhevsky2012").recipe("alexnet")
     with pytest.raises(RecipeError, match="he2016 has no network 'resnet20_cifr', did you mean 'resnet20_cifar'"):
         card("he2016").recipe("resnet20_cifr")
 

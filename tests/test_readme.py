@@ -39,6 +39,7 @@ def project(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_uses_print_what_the_readme_says(project):
     """In one process, one after the other, each with a namespace and a precision of its own."""
     child = subprocess.run([sys.executable, __file__], cwd=project, input="\0".join(USES), capture_output=True, text=True,

@@ -63,26 +63,6 @@ def test_constants_of_batch_normalisation_and_biases():
                 assert layer.use_bias == biased
 
 
-@pytest.mark.parametrize("name, theirs", [
-    ("resnet50_keras", "ResNet50"), ("resnet50v2_keras", "ResNet50V2"),
-    *(pytest.param(f"resnet{depth}{version.lower()}_keras", f"ResNet{depth}{version}", marks=pytest.mark.slow)
-      for depth in (101, 152) for version in ("", "V2"))])
-def test_keras_applications_weights_fit_and_give_the_same(name, theirs):
-    """As a list, in their order."""
-    random = np.random.default_rng(0)
-    keras.utils.set_random_seed(0)
-    reference = getattr(keras.applications, theirs)(weights=None, input_shape=SMALL, classes=10,
-                                                    classifier_activation=None)
-    weights = [w + np.abs(random.normal(0, 0.1, w.shape)) if w.ndim == 1 else w for w in reference.get_weights()]
-    reference.set_weights(weights)
-    ours = build(name, input_shape=SMALL, classes=10, classifier_activation=None)
-    assert [w.shape for w in ours.weights] == [w.shape for w in reference.weights]
-    ours.set_weights(weights)
-    x = random.normal(size=(2, *SMALL)).astype("float32")
-    expected = reference(x).numpy()
-    np.testing.assert_allclose(ours(x).numpy(), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-
-
 def test_what_is_not_the_papers_says_so():
     for depth in (18, 34, 50, 101, 152):
         assert not find(f"resnet{depth}").differs and find(f"resnet{depth}_torchvision").differs

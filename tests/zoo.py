@@ -62,7 +62,7 @@ def smallest_of_each(kind) -> list[str]:
 KINDS = smallest_of_each(kind_of)
 OF_FILES = smallest_of_each(file_of)
 FEW = [name for name in KINDS if name in OF_FILES or stated(name)[1] < 100_000]
-LIGHT = [name for name in FEW if stated(name)[0] < 5e8 or stated(name)[1] < 100_000]
+LIGHT = [name for name in FEW if stated(name)[0] < 2e8 or stated(name)[1] < 100_000]
 
 
 def slow_but(quick, of) -> list:

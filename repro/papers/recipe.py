@@ -69,6 +69,8 @@ def resolve(card: str, recipes: dict, architectures, architecture: str, name: st
     where = f"{card}: recipe {name!r}"
     if architecture not in architectures:
         raise RecipeError(f"{card} has no network {architecture!r}{near_hint(architecture, architectures)}")
+    if not recipes:
+        raise RecipeError(f"{card} states no recipe yet: its networks can be built and evaluated, not trained by a recipe")
     if name not in recipes:
         raise RecipeError(f"{card} has no recipe {name!r}{near_hint(name, recipes)}; it has {', '.join(recipes)}")
     values, why = _inherit(where, recipes, architecture, name)
@@ -89,6 +91,8 @@ def resolve(card: str, recipes: dict, architectures, architecture: str, name: st
 def _inherit(where: str, recipes: dict, architecture: str, name: str, seen=()) -> tuple[dict, str]:
     if name in seen:
         raise RecipeError(f"{where} inherits from itself: {' → '.join((*seen, name))}")
+    if not recipes:
+        raise RecipeError(f"{card} states no recipe yet: its networks can be built and evaluated, not trained by a recipe")
     if name not in recipes:
         raise RecipeError(f"{where} inherits from {name!r}, which the card does not have")
     own = copy.deepcopy(recipes[name])
