@@ -14,16 +14,8 @@ from functools import partial
 import keras
 
 from .blocks import batch_norm, channel_axis
+from .bn_inception import narrow, scaled
 from .registry import Architecture, register
-
-
-def scaled():
-    """slim's: truncated normal of variance 2/inputs."""
-    return keras.initializers.VarianceScaling(2.0, "fan_in", "truncated_normal")
-
-
-def narrow(deviation):
-    return keras.initializers.TruncatedNormal(0.0, deviation)
 
 
 def slim(x, width, size, L, name, stride=1, padding="same", initial=scaled, momentum=0.9997, scale=False):

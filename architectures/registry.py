@@ -107,8 +107,8 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
         raise ArchitectureError(f"{name} cannot be built for input_shape={shape}; the paper's is {network.input_shape}"
                                 + (f", the smallest {network.smallest}" if network.smallest else "")) from error
     if include_top and classifier_activation is not None and network.loss != "margin":
-        names = ["scores", *(f"scores_{layer}" for layer, _ in network.auxiliary)]
-        outputs = [L.Activation(classifier_activation, name=name)(x) for name, x in zip(names, outputs)]
+        scores = ["scores", *(f"scores_{layer}" for layer, _ in network.auxiliary)]
+        outputs = [L.Activation(classifier_activation, name=one)(x) for one, x in zip(scores, outputs)]
     elif pooling and not include_top:
         axes = len(x.shape) - 2 if hasattr(x, "shape") else 0
         if axes not in (1, 2, 3):

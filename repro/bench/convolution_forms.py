@@ -13,7 +13,8 @@ import numpy as np
 from keras import ops
 
 from ...layers.convolution import (convolution, input_gradient, input_gradient_strided, kernel_gradient,
-                                   kernel_gradient_by_channels, kernel_gradient_by_shifts, kernel_gradient_by_taps)
+                                   kernel_gradient_beside, kernel_gradient_by_channels, kernel_gradient_by_shifts,
+                                   kernel_gradient_by_taps)
 from ...layers.window import Window, crop, dilate, pad, scatter, space_of, taps
 from ..check.backends import vjp
 from .question import Inapplicable, Question
@@ -45,6 +46,13 @@ def product_a_shift(dy, x, kernel, window):
     if max(window.strides) > 1:
         raise Inapplicable("a tap is a shift at stride 1")
     return kernel_gradient_by_shifts(dy, padded(x, window), kernel, window)
+
+
+def product_beside(dy, x, kernel, window):
+    """[dW_0 dW_1 …] = Xᵀ [dY_0 dY_1 …]: one product, dY moved by every tap side by side"""
+    if max(window.strides) > 1:
+        raise Inapplicable("dY moves by taps at stride 1")
+    return kernel_gradient_beside(dy, padded(x, window), kernel, window)
 
 
 def product_a_tap_and_image(dy, x, kernel, window):
@@ -201,7 +209,7 @@ def layers_input_gradient(dy, x, kernel, window):
 # of each gradient: the place of its argument among (x, kernel), then the forms
 GRADIENTS = {
     "kernel gradient": (1, (layers_kernel_gradient, batch_as_channels, product_a_tap, product_a_shift,
-                            product_a_tap_and_image, product_a_row, one_product, patches, columns_by_two,
+                            product_beside, product_a_tap_and_image, product_a_row, one_product, patches, columns_by_two,
                             columns_by_four)),
     "input gradient": (0, (layers_input_gradient, full_correlation, transposed, phases, scatter_a_tap,
                            scatter_one_product, gather_a_row, gather_one_product)),

@@ -41,20 +41,6 @@ def argmax(dy, y, x, window):
     return crop(scatter(views, window, space_of(padded)), pads, space_of(x))
 
 
-def axis_by_axis(dy, y, x, window):
-    """the maximum of each row's part first, then of those: k + k comparisons in place of k², two stages back"""
-    pads = window.pads(space_of(x))
-    padded = pad(x, pads, float("-inf"))
-    (k, m), (s, z) = window.size, window.strides
-    across, down = Window((1, m), (1, z), "valid", (1, 1)), Window((k, 1), (s, 1), "valid", (1, 1))
-    rows = taps(padded, across, across.outputs(space_of(padded)))
-    best = rows[0]
-    for row in rows[1:]:
-        best = ops.maximum(best, row)
-    back = scatter(_first_equal(dy, y, taps(best, down, space_of(y))), down, space_of(best))
-    return crop(scatter(_first_equal(back, best, rows), across, space_of(padded)), pads, space_of(x))
-
-
 def blocks(dy, y, x, window):
     """windows side by side are blocks (N, P, s, Q, s, C) of x: the least number of a position equal to Y gets dY"""
     _side_by_side(x, window)
@@ -66,15 +52,6 @@ def blocks(dy, y, x, window):
     first = ops.min(number, axis=(2, 4), keepdims=True)
     dx = ops.where(number == first, wide(dy), ops.zeros_like(x))
     return ops.reshape(dx, (-1, height * k, width * m, x.shape[-1]))
-
-
-def _first_equal(dy, y, views):
-    open_, found = ops.ones_like(y, dtype="bool"), []
-    for view in views:
-        equal = view == y
-        found.append(ops.where(ops.logical_and(open_, equal), dy, ops.zeros_like(dy)))
-        open_ = ops.logical_and(open_, ops.logical_not(equal))
-    return found
 
 
 # ------------------------------------------------------------------------------------------------- the average's
@@ -123,7 +100,7 @@ def _side_by_side(x, window):
 
 # ------------------------------------------------------------------------------------------------ what is asked
 
-FORMS = {"MaxPooling2D": ("max_pool", (layers_max_gradient, compared_taps, argmax, axis_by_axis, blocks)),
+FORMS = {"MaxPooling2D": ("max_pool", (layers_max_gradient, compared_taps, argmax, blocks)),
          "AveragePooling2D": ("average_pool", (layers_average_gradient, added_back, repeated, ones))}
 
 
