@@ -11,11 +11,10 @@ MobileNetV2 without dropout. Blurs are mirrored at the border.
 from functools import partial
 
 from . import alexnet, densenet, mobilenet_v2, vgg
-from .blocks import batch_norm, channel_axis, conv, he, linear
+from .blocks import average_head, batch_norm, channel_axis, conv, he
 from .densenet import bn_relu, convolution, dense_block
 from .registry import Architecture, register
 from .resnet_imagenet import DEPTHS, WIDTHS, add, conv_bn, conv_bn_relu
-from .resnet_imagenet import head as resnet_head
 from .resnet_presets import FAN_OUT
 
 FILTERS = (2, 3, 5)
@@ -137,10 +136,10 @@ NETWORKS = {
     "alexnet":     (alexnet_body, alexnet.torchvision_head, 95),
     "vgg16":       (partial(vgg_body, block=plain), vgg.torchvision_head, 64),
     "vgg16_bn":    (partial(vgg_body, block=vgg.normalised), vgg.torchvision_head, 64),
-    "resnet18":    (partial(resnet_body, depth=18), partial(resnet_head, initial=linear), 64),
-    "resnet34":    (partial(resnet_body, depth=34), partial(resnet_head, initial=linear), 64),
-    "resnet50":    (partial(resnet_body, depth=50), partial(resnet_head, initial=linear), 64),
-    "resnet101":   (partial(resnet_body, depth=101), partial(resnet_head, initial=linear), 64),
+    "resnet18":    (partial(resnet_body, depth=18), average_head, 64),
+    "resnet34":    (partial(resnet_body, depth=34), average_head, 64),
+    "resnet50":    (partial(resnet_body, depth=50), average_head, 64),
+    "resnet101":   (partial(resnet_body, depth=101), average_head, 64),
     "densenet121": (partial(densenet_body, growth=32, counts=densenet.IMAGENET[121][1]), densenet.head, 64),
     "mobilenet_v2": (mobilenet_body, partial(mobilenet_v2.head, dropout=0, weights=mobilenet_v2.small), 64),
 }

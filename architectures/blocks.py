@@ -1,8 +1,8 @@
-"""What networks of several papers share: initial weights, and padding and rounding as the papers' own programs have them.
+"""What networks of several papers share: initial weights, the commonest head, padding and rounding as in their programs.
 
 Caffe and Torch pad a window of size k by ⌊k/2⌋ zeros on *both* sides, and may let the last pooling window hang over the
 border (output ⌈(n + 2p − k)/s⌉ + 1). TensorFlow's `same` pads only as much as is needed, the larger half behind: with
-stride 2 and an even size its windows lie one pixel further. A plain name of this suite is padded as the paper's program does it.
+stride 2 and an even size its windows lie one pixel further. A plain name is padded as its paper's program does it.
 """
 import keras
 
@@ -20,6 +20,11 @@ def he(fan="fan_in"):
 def linear():
     """U(−1/√n, 1/√n) for n inputs, a fresh one a layer: Torch's initial weights of a dense layer."""
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
+def xavier():
+    """U(−√(3/n), √(3/n)) for n inputs, a fresh one a layer: Caffe's, of variance 1/n."""
+    return keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
 
 
 def batch_norm(x, L, name, momentum=0.9, epsilon=1e-5, **arguments):
@@ -55,3 +60,9 @@ def overhang(n: int, size: int, stride: int, pad: int = 0) -> int:
     if (windows - 1) * stride >= n + pad:                   # it would begin behind the image: Caffe drops it
         windows -= 1
     return max((windows - 1) * stride + size - n - 2 * pad, 0)
+
+
+def average_head(x, classes, L, initial=linear):
+    """Global average pooling and a dense layer: maps (N, H, W, C) → logits (N, classes)."""
+    x = L.GlobalAveragePooling2D(name="pool")(x)
+    return L.Dense(classes, kernel_initializer=initial(), name="fc")(x)

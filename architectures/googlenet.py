@@ -16,7 +16,7 @@ from functools import partial
 
 import keras
 
-from .blocks import batch_norm, channel_axis, conv, max_pool
+from .blocks import batch_norm, channel_axis, conv, max_pool, xavier
 from .registry import Architecture, register
 
 INCEPTION = {
@@ -31,11 +31,6 @@ INCEPTION = {
     "5a": (256, 160, 320,        32, 128,         128),
     "5b": (384, 192, 384,        48, 128,         128),
 }
-
-
-def xavier():
-    """Caffe's: uniform, of variance 1/inputs."""
-    return keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
 
 
 def small():

@@ -7,16 +7,10 @@ is `lenet5`.
 The paper prints numbers of weights; windows, order and first weights are those of Caffe's examples/mnist. A
 ReLU behind the hidden layers of `lenet300_100` is what the programs for it have, the paper does not say.
 """
-import keras
-
+from .blocks import xavier
 from .registry import Architecture, register
 
 CONVOLUTIONS = {"conv1": 20, "conv2": 50}       # 5×5, each with a 2×2 max pool behind it
-
-
-def xavier():
-    """Caffe's: uniform with variance 1/inputs, a fresh one a layer."""
-    return keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
 
 
 def convolutions(x, L):

@@ -13,7 +13,9 @@ fb.resnet.torch puts the stride into the 3×3 convolution. `resnet50v2_keras` �
 """
 from functools import partial
 
-from .blocks import batch_norm, channel_axis, conv, he, linear, max_pool
+import keras
+
+from .blocks import average_head, batch_norm, channel_axis, conv, he, max_pool
 from .registry import Architecture, register
 from .resnet import shortcut as zeros
 
@@ -75,12 +77,6 @@ def imagenet_body(x, L, counts):
     return stages(x, L, bottleneck, (256, 512, 1024, 2048), counts)
 
 
-def head(x, classes, L):
-    """Global average pooling and a dense layer."""
-    x = L.GlobalAveragePooling2D(name="pool")(x)
-    return L.Dense(classes, kernel_initializer=linear(), name="fc")(x)
-
-
 def keras_bn_relu(x, L, name):
     return L.ReLU(name=f"{name}_relu")(batch_norm(x, L, f"{name}_bn", momentum=0.99, epsilon=1.001e-5))
 
@@ -110,21 +106,17 @@ def keras_body(x, L, counts):
     return keras_bn_relu(x, L, "conv5")
 
 
-def keras_head(x, classes, L):
-    return L.Dense(classes, name="fc")(L.GlobalAveragePooling2D(name="pool")(x))
-
-
 for depth, unit, widths, count in ((110, basic, (16, 32, 64), 18), (164, bottleneck, (64, 128, 256), 18),
                                    (1001, bottleneck, (64, 128, 256), 111)):
     register(Architecture(f"preact{depth}_cifar", f"Pre-activation ResNet-{depth} for CIFAR",
-                          partial(cifar_body, unit=unit, widths=widths, count=count), head, (32, 32, 3), 10,
+                          partial(cifar_body, unit=unit, widths=widths, count=count), average_head, (32, 32, 3), 10,
                           smallest=(16, 16, 3)))
 for depth, counts in IMAGENET.items():
     register(Architecture(f"preact{depth}", f"Pre-activation ResNet-{depth}", partial(imagenet_body, counts=counts),
-                          head, (224, 224, 3), 1000, smallest=(32, 32, 3)))
+                          average_head, (224, 224, 3), 1000, smallest=(32, 32, 3)))
 for depth, counts in KERAS.items():
     register(Architecture(f"resnet{depth}v2_keras", f"ResNet-{depth} V2 of keras.applications",
-                          partial(keras_body, counts=counts), keras_head, (224, 224, 3), 1000, smallest=(32, 32, 3),
+                          partial(keras_body, counts=counts), partial(average_head, initial=keras.initializers.GlorotUniform), (224, 224, 3), 1000, smallest=(32, 32, 3),
                           differs="no activation behind conv1; stride in the 3×3 convolution of a stage's last unit; "
                                   "biases in some convolutions; epsilon 1.001e-5 and momentum 0.99 of batch "
                                   "normalisation; Glorot's first weights"))

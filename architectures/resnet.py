@@ -7,7 +7,7 @@ here they are the last channels.
 """
 from functools import partial
 
-from .blocks import batch_norm, channel_axis, conv, he
+from .blocks import average_head, batch_norm, channel_axis, conv, he
 from .registry import Architecture, register
 
 CIFAR = {
@@ -63,10 +63,7 @@ def cifar_body(x, L, block, blocks):
     return x
 
 
-def cifar_head(x, classes, L):
-    """Global average pooling and a dense layer (section 4.2)."""
-    x = L.GlobalAveragePooling2D(name="pool")(x)
-    return L.Dense(classes, kernel_initializer=he(), name="fc")(x)
+cifar_head = partial(average_head, initial=he)          # section 4.2
 
 
 for depth, blocks in CIFAR.items():

@@ -13,7 +13,7 @@ models. The dense layer begins as the convolutions do.
 """
 from functools import partial
 
-from .blocks import batch_norm, channel_axis, conv, he, max_pool
+from .blocks import average_head, batch_norm, channel_axis, conv, he, max_pool
 from .registry import Architecture, register
 from .resnet import shortcut as zeros
 
@@ -88,13 +88,7 @@ def stages(x, L, block, blocks):
     return x
 
 
-def head(x, classes, L, initial=he):
-    """Global average pooling and a dense layer."""
-    x = L.GlobalAveragePooling2D(name="pool")(x)
-    return L.Dense(classes, kernel_initializer=initial(), name="fc")(x)
-
-
-def add_network(name, title, block, depth, body=body, head=head, differs=""):
+def add_network(name, title, block, depth, body=body, head=partial(average_head, initial=he), differs=""):
     register(Architecture(name, title, partial(body, block=block, blocks=DEPTHS[depth]), head, (224, 224, 3), 1000,
                           smallest=(32, 32, 3), differs=differs))
 

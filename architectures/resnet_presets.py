@@ -7,8 +7,10 @@ set as a list.
 """
 from functools import partial
 
-from .blocks import batch_norm, channel_axis, conv, he, linear, max_pool
-from .resnet_imagenet import DEPTHS, add, add_network, conv_bn, conv_bn_relu, head, project_if_changed, stages
+import keras
+
+from .blocks import average_head, batch_norm, channel_axis, conv, he, max_pool
+from .resnet_imagenet import DEPTHS, add, add_network, conv_bn, conv_bn_relu, project_if_changed, stages
 
 FAN_OUT = partial(he, "fan_out")
 
@@ -54,18 +56,15 @@ def keras_body(x, L, block, blocks):
     return stages(x, L, block, blocks)
 
 
-def keras_head(x, classes, L):
-    return L.Dense(classes, name="fc")(L.GlobalAveragePooling2D(name="pool")(x))
-
-
 for depth in DEPTHS:
     small = depth < 50
     add_network(f"resnet{depth}_torchvision", f"ResNet-{depth} of torchvision",
                 torchvision_basic if small else torchvision_bottleneck, depth, torchvision_body,
-                partial(head, initial=linear),
+                average_head,
                 ("" if small else "stride in the 3×3 convolution of a bottleneck; ")
                 + "max pooling padded on both sides; first weights count outputs")
 for depth in (50, 101, 152):
     add_network(f"resnet{depth}_keras", f"ResNet-{depth} of keras.applications", keras_bottleneck, depth, keras_body,
-                keras_head, "biases in every convolution; max pooling padded on both sides; epsilon 1.001e-5 and "
-                            "momentum 0.99 of batch normalisation; Glorot's first weights")
+                partial(average_head, initial=keras.initializers.GlorotUniform),
+                "biases in every convolution; max pooling padded on both sides; epsilon 1.001e-5 and "
+                "momentum 0.99 of batch normalisation; Glorot's first weights")

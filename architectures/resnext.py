@@ -13,7 +13,7 @@ and their weights fit. For CIFAR the first version of the paper had pre-activate
 """
 from functools import partial
 
-from .blocks import batch_norm, channel_axis, conv, he, linear, max_pool
+from .blocks import average_head, batch_norm, channel_axis, conv, he, max_pool
 from .registry import Architecture, register
 
 IMAGENET = {
@@ -88,23 +88,17 @@ def cifar_body(x, L, cardinality, width, form=grouped):
     return stages(conv_bn_relu(x, 64, 3, 1, L, "conv1"), L, (3, 3, 3), cardinality, width, form)
 
 
-def head(x, classes, L):
-    """Global average pooling and a dense layer."""
-    x = L.GlobalAveragePooling2D(name="pool")(x)
-    return L.Dense(classes, kernel_initializer=linear(), name="fc")(x)
-
-
 for depth, cardinality, width in ((50, 32, 4), (101, 32, 4), (101, 64, 4), (101, 32, 8)):
     register(Architecture(f"resnext{depth}_{cardinality}x{width}d", f"ResNeXt-{depth} ({cardinality}×{width}d)",
-                          partial(imagenet_body, counts=IMAGENET[depth], cardinality=cardinality, width=width), head,
-                          (224, 224, 3), 1000, smallest=(32, 32, 3),
+                          partial(imagenet_body, counts=IMAGENET[depth], cardinality=cardinality, width=width),
+                          average_head, (224, 224, 3), 1000, smallest=(32, 32, 3),
                           differs="not in the paper: torchvision's" if width == 8 else ""))
 for cardinality in (8, 16):
     register(Architecture(f"resnext29_{cardinality}x64d_cifar", f"ResNeXt-29 ({cardinality}×64d) for CIFAR",
-                          partial(cifar_body, cardinality=cardinality, width=64), head, (32, 32, 3), 10,
+                          partial(cifar_body, cardinality=cardinality, width=64), average_head, (32, 32, 3), 10,
                           smallest=(8, 8, 3)))
 for form in (summed, concatenated):
     kind = form.__name__
     register(Architecture(f"resnext29_8x64d_{kind}_cifar", f"ResNeXt-29 (8×64d) for CIFAR, paths {kind}",
-                          partial(cifar_body, cardinality=8, width=64, form=form), head, (32, 32, 3), 10,
+                          partial(cifar_body, cardinality=8, width=64, form=form), average_head, (32, 32, 3), 10,
                           smallest=(8, 8, 3)))

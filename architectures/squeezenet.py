@@ -15,7 +15,7 @@ from functools import partial
 
 import keras
 
-from .blocks import channel_axis, conv, max_pool
+from .blocks import channel_axis, conv, max_pool, xavier
 from .registry import Architecture, register
 
 FIRES = {
@@ -31,11 +31,6 @@ FIRES = {
 }
 CONV1 = {"1.0": (96, 7), "1.1": (64, 3)}                            # maps and window, in steps of 2
 POOLS = {"1.0": ("fire4", "fire8"), "1.1": ("fire3", "fire5")}      # a 3×3 pool in steps of 2 behind these
-
-
-def xavier():
-    """Caffe's: uniform with variance 1/inputs, a fresh one a layer."""
-    return keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
 
 
 def convolution(x, width, size, L, name, stride=1, **arguments):

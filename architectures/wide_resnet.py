@@ -11,7 +11,7 @@ wide_resnet50_2 is the same network, so its weights fit; its 101 layers are no n
 """
 from functools import partial
 
-from .blocks import batch_norm, channel_axis, conv, he, linear, max_pool
+from .blocks import average_head, batch_norm, channel_axis, conv, he, max_pool
 from .registry import Architecture, register
 
 CIFAR = [
@@ -78,22 +78,16 @@ def imagenet_body(x, L, counts, fan="fan_in"):
     return x
 
 
-def head(x, classes, L):
-    """Global average pooling and a dense layer."""
-    x = L.GlobalAveragePooling2D(name="pool")(x)
-    return L.Dense(classes, kernel_initializer=linear(), name="fc")(x)
-
-
 for depth, factor in CIFAR:
     register(Architecture(f"wrn{depth}_{factor}_cifar", f"WRN-{depth}-{factor} for CIFAR",
-                          partial(cifar_body, units=(depth - 4) // 6, factor=factor), head, (32, 32, 3), 10,
+                          partial(cifar_body, units=(depth - 4) // 6, factor=factor), average_head, (32, 32, 3), 10,
                           smallest=(8, 8, 3)))
 for depth, factor in DROPOUT:
     register(Architecture(f"wrn{depth}_{factor}_dropout_cifar", f"WRN-{depth}-{factor} with dropout for CIFAR",
-                          partial(cifar_body, units=(depth - 4) // 6, factor=factor, dropout=0.3), head, (32, 32, 3),
-                          10, smallest=(8, 8, 3)))
-register(Architecture("wrn50_2", "WRN-50-2-bottleneck", partial(imagenet_body, counts=IMAGENET[50]), head,
+                          partial(cifar_body, units=(depth - 4) // 6, factor=factor, dropout=0.3),
+                          average_head, (32, 32, 3), 10, smallest=(8, 8, 3)))
+register(Architecture("wrn50_2", "WRN-50-2-bottleneck", partial(imagenet_body, counts=IMAGENET[50]), average_head,
                       (224, 224, 3), 1000, smallest=(32, 32, 3)))
 register(Architecture("wide_resnet101_2_torchvision", "Wide ResNet-101-2 of torchvision",
-                      partial(imagenet_body, counts=IMAGENET[101], fan="fan_out"), head, (224, 224, 3), 1000,
+                      partial(imagenet_body, counts=IMAGENET[101], fan="fan_out"), average_head, (224, 224, 3), 1000,
                       smallest=(32, 32, 3), differs="not in the paper: WRN-50-2 with 101 layers"))
