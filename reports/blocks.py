@@ -188,9 +188,9 @@ def benches(evidence: Evidence) -> list[dict]:
             tables[kind] = {"record": record, "rows": rows[:MOST_TIMINGS], "omitted": len(rows) - MOST_TIMINGS}
     return [{"backend": backend, "compile": form, "machine": machine,
              "networks": _against_goals(tables["network"]) if "network" in tables else None,
-             "operators": tables.get("operator"),
+             "operators": tables.get("operator"), "harness": tables.get("harness"),
              "forms": tables["form"] | {"questions": _by_name(tables["form"]["rows"])} if "form" in tables else None,
-             "rows": [row for kind in ("network", "operator", "form") if kind in tables
+             "rows": [row for kind in ("network", "harness", "operator", "form") if kind in tables
                       for row in tables[kind]["rows"]]}
             for (backend, form, machine), tables in sorted(setups.items())]
 
@@ -223,7 +223,7 @@ def provenance(evidence: Evidence) -> list[tuple[str, list[tuple[str, int]]]]:
         ("Software", _distinct(records, lambda r: ", ".join(map(" ".join, r["versions"].items())))),
         ("Machines", _distinct(records, _machine)),
         ("Arithmetic", _distinct(evidence.runs, lambda r: ", ".join(filter(None, (
-            f"{r['backend']} backend", r["precision"],
+            f"{r['backend']} backend", r["precision"], "XLA" if r["compile"] == "xla" else "",
             "deterministic" if r["deterministic"] else "not forced deterministic"))))),
         ("Data sets", _distinct(evidence.runs, lambda r: ", ".join(filter(None, (
             f"{r['dataset']['name']} {r['dataset']['version']}".strip(), r["dataset"]["identity"],

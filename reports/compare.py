@@ -283,11 +283,11 @@ def cost(card: Card, result: Result, groups) -> str:
         return "cost unknown: its speed was never measured"
     recipe = card.recipe(result.architecture, "paper").resolved
     schedule, held_out = recipe["schedule"], recipe["validation"]
-    if schedule["kind"] == "step" and schedule.get("unit", "iterations") == "iterations":
-        images = schedule["stop"] * recipe["batch"]
+    if schedule["kind"] != "epochs" and schedule.get("unit", "iterations") == "iterations":
+        images = _last(schedule) * recipe["batch"]
     elif own:
         train = own["train"] - (held_out if held_out >= 1 else held_out * own["train"])
-        images = train * (schedule["stop"] if schedule["kind"] == "step" else len(schedule["rates"]))
+        images = train * _last(schedule)
     else:
         return f"cost unknown: the size of {result.dataset} is not in verdicts.toml"
     # a batch of one and a batch of 64 differ tenfold in images a second
@@ -297,3 +297,10 @@ def cost(card: Card, result: Result, groups) -> str:
     span = f"{hours * 60:.0f} min" if hours < 1 else f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"
     on = "" if same else f", measured on {timed[0].first['dataset']['name']}"
     return f"about {span} for {rules().least_runs} seeds at {speed:,.0f} images/s{on}"
+
+
+def _last(schedule: dict) -> float:
+    """Where a schedule ends, in its unit."""
+    if schedule["kind"] == "epochs":
+        return len(schedule["rates"])
+    return schedule["points"][-1][0] if schedule["kind"] == "linear" else schedule["stop"]

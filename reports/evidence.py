@@ -100,7 +100,7 @@ COMMON = {
                  "platform": text},
 }
 TRAINING = COMMON | {
-    "precision": text, "deterministic": flag, "layers": text, "paper": text, "architecture": text,
+    "precision": text, "compile": text, "deterministic": flag, "weights_sha256": text, "resumed_at": [number], "layers": text, "paper": text, "architecture": text,
     "seed": number,
     "dataset": {"name": text, "version": text, "sha256": text, "identity": text, "splits": {"*": number},
                 "classes": [text]},

@@ -13,8 +13,8 @@ METRICS = {"test_error": "test error", "multiply_adds": "multiply-adds"}     # a
 RUN_COLUMNS = (
     "id", "status", "reason", "architecture", "dataset.name", "recipe.name", "layers", "seed",
     "result.test_error", "model.parameters", "model.multiply_adds", "started", "ended", "wall_seconds",
-    "peak_memory_mib", "commit", "dirty", "version", "backend", "precision", "deterministic", "recipe.sha256",
-    "dataset.version", "dataset.sha256",
+    "peak_memory_mib", "commit", "dirty", "version", "backend", "precision", "compile", "deterministic",
+    "recipe.sha256", "weights_sha256", "dataset.version", "dataset.sha256",
     "hardware.processor", "command")
 MARKS = ("<!-- results -->", "<!-- /results -->")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")      # what a spreadsheet would run

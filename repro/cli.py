@@ -15,6 +15,7 @@ from .papers import CardError, RecipeError, card_of, cards
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "reports" / "records"
 PAGE = ROOT / "reports" / "html" / "index.html"
+INTERRUPTED, TERMINATED = 130, 143      # as shells count Ctrl-C and SIGTERM: a scheduler can tell them from a failure
 
 
 class UsageError(Exception):
@@ -39,20 +40,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments=None) -> int:
-    """Run one command; returns the exit code: 0 done, 2 wrong usage, 1 everything else."""
+    """Run one command; returns the exit code: 0 done, 2 wrong usage, 130 and 143 stopped by a signal, 1 all else."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):          # a terminal that cannot show × shows ? instead
             stream.reconfigure(errors="replace")
     options = parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        return options.run(options) or 0
+        return options.function(options) or 0
     except (UsageError, RecipeError, CardError) as error:
         print(f"repro: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("repro: interrupted", file=sys.stderr)
-        return 1
+        return INTERRUPTED
     except BrokenPipeError:                 # | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -78,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
     def verb(name, function, text):
         one = verbs.add_parser(name, help=text, description=text)
-        one.set_defaults(run=function)
+        one.set_defaults(function=function)
         return one
 
     one = verb("list", list_networks, "the networks, their papers, recipes and what has been published")
@@ -102,7 +103,17 @@ def parser() -> argparse.ArgumentParser:
                      help="change a value of the recipe, e.g. optimizer.momentum=0.8; recorded")
     one.add_argument("--layers", choices=("explicit", "stock"), default="explicit",
                      help="the written-out backward passes, or stock Keras")
+    one.add_argument("--precision", choices=("float32", "bfloat16", "float16"), help="short for --set precision=…")
+    one.add_argument("--compile", choices=("graph", "xla"), help="short for --set compile=…")
+    one.add_argument("--deterministic", action="store_true",
+                     help="TensorFlow's deterministic operations: resumed or not, equal bit for bit on one machine")
+    one.add_argument("--device", choices=("cpu", "gpu"), help="default: a GPU where there is one")
+    one.add_argument("--run", type=Path, metavar="DIR", help="the run directory (default: one in --runs, named after "
+                     "network, data set, recipe and seed); the same command again goes on there")
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run directories go")
+    one.add_argument("--force", action="store_true",
+                     help="go on although recipe, code, versions or data are not those that the run was begun with")
+    one.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's files into the run directory")
     one.add_argument("--keep", action="store_true", help="copy the record to reports/records as evidence")
     one.add_argument("--quiet", action="store_true")
 
@@ -133,6 +144,8 @@ def parser() -> argparse.ArgumentParser:
                        ("form", "other ways to compute the gradients of convolution and pooling")):
         one.add_argument(f"--{kind}s", dest="kinds", action="append_const", const=kind,
                          help=f"{text} (default: networks and operators)")
+    one.add_argument("--harness", dest="kinds", action="append_const", const="harness",
+                     help="a whole training, image by image, against a PyTorch loop (needs PyTorch)")
     one.add_argument("--rounds", type=int, default=9, help="each times both sides twice (default: 9)")
     one.add_argument("--batch", type=int, help="instead of each row's own")
     one.add_argument("--compile", choices=("graph", "xla"), help="default: as training does, on JAX xla")
@@ -143,6 +156,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("action", choices=("list", "prepare", "verify"), nargs="?", default="list")
     one.add_argument("names", nargs="*", metavar="NAME")
     one.add_argument("--force", action="store_true", help="prepare anew")
+    one.add_argument("--from", type=Path, dest="origin", metavar="PATH",
+                     help="prepare from this file or folder (tiny_imagenet, imagewoof, cora)")
 
     one = verb("report", report, "one self-contained HTML page of records and cards")
     one.add_argument("folders", type=Path, nargs="*", help="folders of records (default: reports/records)")
@@ -220,12 +235,18 @@ def train(options):
     dataset = options.dataset or next(
         (result.dataset for result in card.results if result.architecture == options.network), None)
     overrides = dict(assignment(text) for text in options.overrides)
+    overrides.update({key: getattr(options, key) for key in ("precision", "compile") if getattr(options, key)})
     card.recipe(options.network, options.recipe, overrides)         # wrong names end here, before TensorFlow starts
     _known_dataset(dataset)
     start_backend()
     from .training import train as run_training
-    record, run = run_training(options.network, dataset, options.recipe, options.seed, overrides, options.layers,
-                               options.runs, options.quiet)
+    record, run = run_training(
+        options.network, dataset, options.recipe, options.seed, overrides, options.layers, options.runs, options.quiet,
+        run=options.run, force=options.force, deterministic=options.deterministic, tensorboard=options.tensorboard,
+        device=options.device)
+    if record["status"] == "interrupted":
+        print(f"repro: interrupted: {record['reason']} ({run})", file=sys.stderr)
+        return TERMINATED if record["reason"].startswith("SIGTERM") else INTERRUPTED
     if options.keep:
         keep(record)
     if record["status"] != "finished":
@@ -250,7 +271,8 @@ def evaluate(options):
     from .training import export
     model = export.load(model_path)
     images, labels = datasets.load(dataset).open_test()
-    scores = model.predict(np.asarray(images, "float32"), batch_size=500, verbose=0)
+    scores = (model.predict(np.asarray(images, "float32"), batch_size=500, verbose=0)
+              if isinstance(images, np.ndarray) else export.scores_of(model, images))
     if scores.shape[1] <= labels.max():
         raise Failure(f"{model_path} knows {scores.shape[1]} classes, {dataset} has {labels.max() + 1}")
     error = 100 * float((scores.argmax(axis=1) != labels).mean())
@@ -400,19 +422,27 @@ def data(options):
     from . import data as datasets
     for name in options.names:
         _known_dataset(name)
+    if options.origin and (options.action != "prepare" or len(options.names) != 1):
+        raise UsageError("--from PATH is for `data prepare` and one NAME")
     if options.action == "list":
-        for row in datasets.status():
-            if not options.names or row["name"] in options.names:
-                print(f"{row['name']:10s} {row['title']} (version {row['version']}): {row['state']}"
-                      + (f", {row['identity']}" if row["identity"] else ""))
-                print(f"{'':10s} train {row['splits']['train']:,}, test {row['splits']['test']:,}, "
-                      f"{row['classes']} classes; {row['folder']}")
+        for name in options.names or datasets.names():
+            row = datasets.status_of(datasets.source(name))
+            print(f"{row['name']:10s} {row['title']} (version {row['version']}): {row['state']}"
+                  + (f", {row['identity']}" if row["identity"] else ""))
+            counts = [f"{part} {count:,}" for part, count in row["splits"].items()] + [f"{row['classes']:,} classes"]
+            size = f", {row['bytes'] / 1e6:,.1f} MB" if row["bytes"] else ""
+            print(f"{'':10s} {', '.join(counts)}{size}; {row['folder']}\n{'':10s} {row['citation']}")
         return 0
-    if not options.names:
+    chosen = options.names
+    if not chosen and options.action == "verify":
+        chosen = [row["name"] for row in datasets.status() if row["state"] in ("prepared", "damaged")]
+        if not chosen:
+            print("nothing is prepared yet")
+    elif not chosen:
         raise UsageError(f"data {options.action} needs a name: {', '.join(datasets.names())}")
-    for name in options.names:
-        found = (datasets.prepare(name, download=True, force=options.force) if options.action == "prepare"
-                 else datasets.verify(name))
+    for name in chosen:
+        found = (datasets.prepare(name, download=True, force=options.force, origin=options.origin)
+                 if options.action == "prepare" else datasets.verify(name, whole=True))
         print(f"{name} {found.version}: sha256 {found.sha256[:16]}…, {found.identity}; {found.folder}")
 
 

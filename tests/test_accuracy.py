@@ -269,10 +269,12 @@ def test_a_process_that_ends_early_is_told_with_its_last_line(copy, tmp_path, mo
         "imagenette: the reading process ended early (out of luck)")
 
 
-def test_a_streamed_data_set_is_not_prepared(copy, capsys):
-    for ask in (data.load, data.prepare, data.verify):
-        with pytest.raises(DataError, match="imagenette is not prepared as arrays: `python -m repro evaluate NAME"):
-            ask("imagenette")
+def test_a_streamed_data_set_need_not_be_prepared(copy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CNN_REPRO_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="imagenette is not prepared in .*; run `python -m repro data prepare imagenette`"):
+        data.verify("imagenette")
+    with pytest.raises(DataError, match="imagenet is not here: .*image-net.org"):
+        data.load("imagenet")
     row = next(row for row in data.status() if row["name"] == "imagenette")
     assert (row["state"], row["folder"], row["classes"]) == ("on disk", str(copy), 10)
     assert main(["data", "list", "imagenette", "imagenet"]) == 0

@@ -112,10 +112,10 @@ def test_content_hash_names_the_data_not_the_file(folder):
     changed = array.copy()
     changed[0, 0, 0, 0] ^= 1
     np.save(place / "train_images.npy", changed)
-    assert prepared._fingerprint(place)[1] != before
+    assert prepared._fingerprint(place, sources.FILES)[1] != before
     with open(place / "train_images.npy", "wb") as file:
         np.lib.format.write_array(file, array, version=(2, 0))       # the same array under another header
-    files, content = prepared._fingerprint(place)
+    files, content = prepared._fingerprint(place, sources.FILES)
     assert content == before and files["train_images.npy"]["sha256"] != original["train_images.npy"]["sha256"]
 
 
@@ -254,36 +254,12 @@ def test_any_batch_of_an_epoch_can_be_replayed():
     assert data.Augmentation([], 50, 0, 0).apply(images, np.arange(50)) is images
 
 
-@pytest.mark.parametrize("shape", [(9, 32, 32, 3), (9, 8, 6, 1)])
-def test_crop_equals_its_loop(shape):
-    images = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    before = images.copy()
-    corners = np.array([[i, 8 - i] for i in range(9)])
-    expected = np.zeros_like(images)
-    for n, i, j in np.ndindex(shape[:3]):
-        row, column = i + corners[n, 0] - 4, j + corners[n, 1] - 4
-        if 0 <= row < shape[1] and 0 <= column < shape[2]:
-            expected[n, i, j] = images[n, row, column]
-    assert np.array_equal(augmentation.crop(images, corners), expected)
-    assert np.array_equal(augmentation.crop(images, np.full((9, 2), 4)), images)
-    assert np.array_equal(images, before)
-
-
 def test_flip_mirrors_left_and_right_of_the_chosen():
     images = np.arange(2 * 2 * 3 * 1, dtype=np.float32).reshape(2, 2, 3, 1)
     flipped = augmentation.flip(images, np.array([False, True]))
     assert np.array_equal(flipped[0], images[0])
     assert flipped[1, :, :, 0].tolist() == [[8, 7, 6], [11, 10, 9]]
     assert images[1, 0, 0, 0] == 6
-
-
-def test_draws_are_even_and_independent():
-    drawn = data.Augmentation(["flip", "pad4_crop32"], 90_000, seed=0, epoch=1)
-    assert abs(drawn.mirrored.mean() - 0.5) < 0.01
-    cells = np.bincount(drawn.corners[:, 0] * 9 + drawn.corners[:, 1], minlength=81)
-    assert len(cells) == 81 and cells.min() > 900 and cells.max() < 1330        # 1111 ± 6 standard deviations
-    assert len({data.random(0, 1, purpose).integers(1 << 60) for purpose in ("order", "crop", "flip")}) == 3
-    assert data.random(1, 23, "x").integers(1 << 60) != data.random(12, 3, "x").integers(1 << 60)
 
 
 def test_order_is_a_permutation_of_its_epoch():
@@ -295,8 +271,8 @@ def test_order_is_a_permutation_of_its_epoch():
 
 
 def test_unknown_augmentation():
-    with pytest.raises(data.DataError, match="no augmentation 'mixup'"):
-        data.Augmentation(["mixup"], 10, 0, 0)
+    with pytest.raises(data.DataError, match="no augmentation 'rotate'"):
+        data.Augmentation(["rotate"], 10, 0, 0)
 
 
 # ---------------------------------------------------------------------------------------------- preprocessing
@@ -334,17 +310,12 @@ def test_preprocessing_is_what_its_formula_says(dtype):
     expected = {"per_pixel_mean": (exact - exact.mean(axis=0)) / 255,
                 "mean_std": (exact - exact.mean(axis=(0, 1, 2))) / exact.std(axis=(0, 1, 2)),
                 "lenet": exact / 255 * 1.275 - 0.1}
-    assert set(expected) == set(data.PREPROCESSINGS)
     for kind, inputs in expected.items():
         fitted = data.Preprocessing.fit(kind, images)
         applied = fitted.apply(images)
         assert applied.dtype == np.float32
         np.testing.assert_allclose(applied, inputs, atol=2e-6)
         assert np.array_equal(images, before)
-        restored = data.Preprocessing.from_config(json.loads(json.dumps(fitted.to_config())))
-        assert restored.kind == kind and np.array_equal(restored.apply(images), applied)
-        assert np.shape(restored.scale) == np.shape(fitted.scale)
-        assert np.shape(restored.offset) == np.shape(fitted.offset)
         np.testing.assert_allclose(images * fitted.scale + fitted.offset, applied, atol=1e-6)
 
 
@@ -361,7 +332,7 @@ def test_preprocessing_knows_only_what_it_was_fitted_to():
     assert np.abs(fitted.apply(images[held_out]).mean(axis=0)).max() > 1e-3
     changed = images.copy()
     changed[held_out] = 0
-    assert data.Preprocessing.fit("per_pixel_mean", changed[training]).to_config() == fitted.to_config()
+    assert np.array_equal(data.Preprocessing.fit("per_pixel_mean", changed[training]).offset, fitted.offset)
 
 
 def test_preprocessing_edges():
@@ -370,8 +341,6 @@ def test_preprocessing_edges():
         data.Preprocessing.fit("whiten", np.zeros((1, 1, 1, 1)))
     with pytest.raises(data.DataError, match="no images"):
         data.Preprocessing.fit("mean_std", np.zeros((0, 1, 1, 1)))
-    with pytest.raises(data.DataError, match="configuration"):
-        data.Preprocessing.from_config({"kind": "lenet", "scale": {"shape": [2], "float32": "AAAA"}})
 
 
 # ------------------------------------------------------------------------------------------ real data

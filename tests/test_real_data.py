@@ -1,6 +1,7 @@
-"""The main job on real images: MNIST and CIFAR-10 from TFDS_DATA_DIR, through the command line."""
+"""The main job on real images: MNIST and CIFAR-10 from TFDS_DATA_DIR, through the command line; Imagenette by its index."""
 import json
 
+import numpy as np
 import pytest
 
 from cnn_repro.repro import data
@@ -31,3 +32,18 @@ def test_real_images_are_learnt_and_recorded(name, network, settings, bound, tmp
     assert main(["evaluate", str(run)]) == 0
     said = capsys.readouterr().out
     assert said.count(f"{record['result']['test_error']:.2f} %") == 2       # the saved model and the record agree
+
+
+def test_imagenette_is_indexed_and_read_in_any_order(tmp_path, monkeypatch):
+    source = data.source("imagenette")
+    if not source.here():
+        pytest.skip("imagenette is not here: set TFDS_DATA_DIR to a folder that has it")
+    monkeypatch.setenv("CNN_REPRO_DATA", str(tmp_path))
+    dataset = data.load("imagenette")
+    images, labels = dataset.train
+    counts = np.bincount(labels)
+    assert len(images) == 9469 and len(counts) == 10 and counts.min() >= 858 and counts.max() <= 993
+    assert all(images.decode(i).shape[2] == 3 for i in range(0, 9469, 500))
+    test, test_labels = dataset.open_test()
+    assert all(test.read(i) == content and test_labels[i] == label
+               for i, (content, label) in enumerate(source.records(300)))

@@ -9,12 +9,12 @@ import statistics
 
 import numpy as np
 
-from . import backends, convolution_forms, memory, names, networks, operators, pooling_forms
+from . import backends, convolution_forms, harness, memory, names, networks, operators, pooling_forms
 from .question import Inapplicable
 from .timing import SAMPLE, alternate, figures
 
 GOALS = {"mean": 1.0, "network": 0.9, "memory": 1.1}        # at least, at least, at most
-KINDS = ("network", "operator", "form")
+KINDS = ("network", "operator", "form", "harness")
 
 # Largest ‖a − b‖/‖b‖ of an output or gradient; accelerators multiply in TensorFloat-32, which has ten bits.
 AGREEMENT, AGREEMENT_ON_ACCELERATORS = 1e-3, 3e-2
@@ -33,6 +33,8 @@ def bench(chosen=(), kinds=KINDS[:2], rounds: int = 9, batch: int | None = None,
         for network in networks.NETWORKS:
             if not chosen or network.name in chosen:
                 yield network_row(network, rounds, batch or network.batch, form, sample)
+    if "harness" in kinds:
+        yield from harness.rows(rounds)
     wanted = [operator for operator in operators.OPERATORS if not chosen or operator.layer in chosen]
     for operator in wanted if "operator" in kinds else ():
         if operators.written_out(operator):

@@ -1,16 +1,20 @@
-"""Prepared arrays: four .npy files and a manifest in one folder, written once, verified at every use.
+"""Prepared copies: .npy files and a manifest in one folder, written once, verified at every use.
 
 They lie in $CNN_REPRO_DATA (else ${XDG_CACHE_HOME:-~/.cache}/cnn_repro) / name / version, and can be read
 without TensorFlow. The manifest holds each file's sha256 and one content sha256, which is that of
 
     for each array:  "<file> <dtype> <shape>\\n"  followed by its bytes in C order
+    for each other:  "<file>\\n"  followed by its bytes
 
-so it names the data and not the way NumPy wrote it down.
+so it names the data and not the way NumPy wrote it down. Images that stay encoded (encoded.py) are prepared as an
+index, and their files, wherever these lie, are verified with it.
 """
 import errno
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -20,9 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from ..record import now, sync_folder, write_atomically
-from .sources import FILES, DataError, Source, names, source
-
-DTYPES = {"images": np.dtype("uint8"), "labels": np.dtype("<i8")}
+from .encoded import EncodedImages, check_files, read_files
+from .sources import DataError, Source, names, source
 
 
 @dataclass(frozen=True)
@@ -31,46 +34,63 @@ class Manifest:
     name: str
     version: str
     sha256: str               # content, see above
-    files: dict[str, dict]    # file → {"shape", "dtype", "bytes", "sha256"}
+    files: dict[str, dict]    # file → {"shape", "dtype", "bytes", "sha256"}; a file that is no array has the last two
+    classes: tuple[str, ...]
+    splits: dict[str, int]
     prepared: str             # UTC
     by: str                   # what read the original, with its version
+    identity: str             # which copy this is, as far as its content tells
     folder: Path
-
-    @property
-    def identity(self) -> str:
-        """Which copy this is, as far as its content tells."""
-        known = source(self.name).known.get(self.sha256)
-        return f"known: {known}" if known else "unknown copy: recorded, not refused"
 
 
 class Dataset:
     """A verified data set. Training images are at hand; the test set is behind `open_test`, once.
 
-    name, version, classes, shape (H, W, C), enlarge, sha256, identity: as in Source and Manifest.
+    kind: "images", "videos" or "graph"; the last has `graph` in place of the other two. name, version, classes,
+    shape, enlarge, sha256, identity: as in Source and Manifest.
     """
 
     def __init__(self, source: Source, manifest: Manifest):
-        self.name, self.version, self.classes = source.name, source.version, source.classes
-        self.shape, self.enlarge, self.splits = source.shape, source.enlarge, dict(source.splits)
-        self.sha256, self.identity = manifest.sha256, manifest.identity
-        self._folder, self._opened = manifest.folder, False
+        self.name, self.kind, self.version = source.name, source.kind, source.version_read()
+        self.shape, self.enlarge, self.splits = source.shape, source.enlarge, dict(manifest.splits)
+        self.classes, self.sha256, self.identity = manifest.classes, manifest.sha256, manifest.identity
+        self._source, self._folder, self._opened = source, manifest.folder, False
 
     @cached_property
-    def train(self) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 (N, H, W, C) and labels int64 (N,), memory-mapped read-only."""
-        return _array(self._folder / FILES[0]), _array(self._folder / FILES[1])
+    def train(self):
+        """Images and labels, int64 (N,) in memory. Images are uint8 (N, H, W, C) or, of videos, (N, T, H, W, C),
+        memory-mapped read-only; where they have many sizes or would exceed 8 GiB, an EncodedImages."""
+        return self._part("train")
 
-    def open_test(self) -> tuple[np.ndarray, np.ndarray]:
+    def open_test(self):
         """Test images and labels, once: a second call raises RuntimeError. So they can choose nothing."""
         if self._opened:
             raise RuntimeError(f"{self.name}: the test set is opened once a run")
         self._opened = True
-        return _array(self._folder / FILES[2]), _array(self._folder / FILES[3])
+        return self._part("test")
+
+    @cached_property
+    def graph(self) -> dict[str, np.ndarray]:
+        """features float32 (V, F), edges int64 (E, 2), each link once, labels int64 (V,), and the vertices of
+        train, validation and test, int64. Raises DataError for what is no graph."""
+        if self.kind != "graph":
+            raise DataError(f"{self.name} has {self.kind}, it is no graph")
+        return {file.removesuffix(".npy"): np.array(_array(self._folder / file)) for file in self._source.arrays()}
+
+    def _part(self, part: str):
+        if self.kind == "graph":
+            raise DataError(f"{self.name} is a graph: its vertices are not trained as images")
+        labels = np.array(_array(self._folder / f"{part}_labels.npy"))
+        if self._source.encoded:
+            return EncodedImages(self._source.base(self._folder), [file.name for file in read_files(self._folder)],
+                                 _array(self._folder / f"{part}_index.npy"), self.shape[-1]), labels
+        return _array(self._folder / f"{part}_images.npy"), labels
 
 
 def folder(source: Source) -> Path:
     """Where the prepared arrays of `source` are or would be."""
-    inside = Path(source.name) / source.version
+    name, version = source.copy
+    inside = Path(*re.split("[:/]", name)) / version
     if os.environ.get("CNN_REPRO_DATA"):
         return Path(os.environ["CNN_REPRO_DATA"]).expanduser() / inside
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnn_repro"
@@ -88,29 +108,38 @@ def load(name: str, download: bool = False) -> Dataset:
     return Dataset(source(name), prepare(name, download))
 
 
-def prepare(name: str, download: bool = False, force: bool = False) -> Manifest:
+def prepare(name: str, download: bool = False, force: bool = False, origin: Path | None = None) -> Manifest:
     """Make the prepared copy of `name` unless it is there; `force` makes it anew. Returns its manifest.
 
-    Safe to interrupt and to run twice at once: the copy appears whole, by a rename. Raises DataError.
+    origin: the file or folder to make it from, for sources that want one. Safe to interrupt and to run twice at
+    once: the copy appears whole, by a rename. Raises DataError.
     """
-    wanted = _kept_as_arrays(name)
+    wanted = source(name)
+    if download and not wanted.here() and origin is None:
+        wanted.fetch()
+        wanted = source(name)
     final = folder(wanted)
     if final.exists() and not force:
         return verify(name)
     temporary = None
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{wanted.version}."))
+        temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{wanted.copy[1]}."))
         temporary.chmod(0o755)             # mkdtemp makes it 0700; a cache may be shared
-        by = wanted.write(temporary, download)
-        files, content = _fingerprint(temporary)
-        manifest = {"name": name, "version": wanted.version, "sha256": content, "splits": wanted.splits,
-                    "files": files, "prepared": now(), "by": by}
-        for file in FILES:
-            _sync(temporary / file)
+        written = wanted.write(temporary, download, origin)
+        files, content = _fingerprint(temporary, _files(wanted))
+        manifest = {"name": wanted.copy[0], "version": wanted.copy[1], "sha256": content, "splits": wanted.splits,
+                    "classes": list(written.get("classes", wanted.classes)), "shape": list(wanted.shape),
+                    "files": files, "prepared": now(), "by": written["by"]}
+        for file in temporary.iterdir():
+            _sync(file)
         write_atomically(temporary / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
         _put_in_place(temporary, final, force)
     except OSError as error:
+        at = Path(error.filename or final)
+        if final.parent not in (at, *at.parents) and at not in final.parents:
+            raise DataError(f"{name}: {error.filename} cannot be read ({error.strerror}); mend that, "
+                            f"then run `{_command(name)}`") from None
         raise DataError(f"{name}: cannot write the prepared copy in {final.parent} "
                         f"({error.strerror or error}); free space or set CNN_REPRO_DATA, "
                         f"then run `{_command(name)}`") from None
@@ -120,70 +149,81 @@ def prepare(name: str, download: bool = False, force: bool = False) -> Manifest:
     return verify(name)
 
 
-def verify(name: str) -> Manifest:
-    """Compare every byte of the prepared copy with its manifest. Raises DataError naming the file."""
-    wanted = _kept_as_arrays(name)
+def verify(name: str, whole: bool = False) -> Manifest:
+    """Compare every byte of the prepared copy with its manifest. Raises DataError naming the file.
+
+    Of images that stay encoded and have more than 8 GiB, the files' sizes are compared, and their bytes if `whole`.
+    """
+    wanted = source(name)
     place = folder(wanted)
     if not place.exists():
         raise DataError(f"{name} is not prepared in {place}; run `{_command(name, force=False)}`")
     manifest = _read_manifest(wanted, place)
-    for part, count in wanted.splits.items():
-        for kind, shape in (("images", (count, *wanted.shape)), ("labels", (count,))):
-            noted = manifest.files[f"{part}_{kind}.npy"]
-            if tuple(noted["shape"]) != shape or noted["dtype"] != DTYPES[kind].str:
-                raise _damaged(name, place / "manifest.json", f"{part} {kind} are not {DTYPES[kind]} {shape}")
-    for file in FILES:
-        path, size = place / file, manifest.files[file]["bytes"]
+    if wanted.encoded and not wanted.as_indexed(place):
+        raise _damaged(name, wanted.base(place), "it has other images than when it was indexed")
+    for file, (shape, dtype) in wanted.arrays().items():
+        noted = manifest.files[file]
+        if tuple(noted["shape"]) != shape or noted["dtype"] != dtype:
+            raise _damaged(name, place / "manifest.json", f"{file.removesuffix('.npy').replace('_', ' ')} are not "
+                                                          f"{np.dtype(dtype)} {shape}")
+    for file, noted in manifest.files.items():
+        path, size = place / file, noted["bytes"]
         if not path.is_file():
             raise _damaged(name, path, "missing")
         if path.stat().st_size != size:
             raise _damaged(name, path, f"{path.stat().st_size} bytes, expected {size}")
     try:
-        files, content = _fingerprint(place)
+        files, content = _fingerprint(place, _files(wanted))
     except (OSError, ValueError) as error:
         raise _damaged(name, place, str(error)) from None
-    for file in FILES:
-        if files[file] != manifest.files[file]:
+    for file, noted in manifest.files.items():
+        if files[file] != noted:
             raise _damaged(name, place / file, "its sha256 is not the one in the manifest")
     if content != manifest.sha256:
         raise _damaged(name, place / "manifest.json", "the content sha256 does not fit the arrays")
+    if wanted.encoded:
+        path, reason = check_files(wanted.base(place), read_files(place), whole)
+        if path:
+            raise _damaged(name, path, reason)
     return manifest
 
 
 def status() -> list[dict]:
-    """One row a registered data set, for `data list`; nothing is hashed. Of a streamed one the folder is TFDS's.
+    """One row a registered data set, for `data list`; nothing is hashed. Of an encoded one that is on disk and not
+    prepared the folder is where it is on disk.
 
-    state: "prepared", "damaged" (no readable manifest), "on disk" (can be prepared offline), "to download".
+    state: "prepared", "damaged" (no readable manifest), "on disk" (can be prepared offline), "to download",
+    "to be given" (by --from PATH).
     """
-    rows = []
-    for name in names():
-        one = source(name)
-        state = "on disk" if one.here() else "to download"
-        place, manifest = one.place_or_first() if one.streamed else folder(one), None
-        if place.exists() and not one.streamed:
-            try:
-                manifest, state = _read_manifest(one, place), "prepared"
-            except DataError:
-                state = "damaged"
-        rows.append({"name": name, "title": one.title, "version": one.version, "shape": one.shape,
-                     "classes": len(one.classes), "splits": dict(one.splits), "citation": one.citation,
-                     "state": state, "folder": str(place), "sha256": manifest.sha256 if manifest else "",
-                     "identity": manifest.identity if manifest else ""})
-    return rows
+    return [status_of(source(name)) for name in names()]
+
+
+def status_of(one: Source) -> dict:
+    """The row of one source, registered or not."""
+    state, place, manifest = "on disk" if one.here() else one.absent, folder(one), None
+    if place.exists():
+        try:
+            manifest, state = _read_manifest(one, place), "prepared"
+        except DataError:
+            state = "damaged"
+    size = sum(path.stat().st_size for path in place.glob("*")) if place.exists() else 0
+    if manifest and one.encoded and one.base(place) != place:
+        size += sum(file.bytes for file in read_files(place))
+    return {"name": one.name, "title": one.title, "version": one.version, "shape": one.shape, "kind": one.kind,
+            "classes": len(manifest.classes if manifest else one.classes), "splits": dict(one.splits),
+            "citation": one.citation, "state": state, "bytes": size,
+            "folder": str(one.base(place) if one.encoded and not place.exists() else place),
+            "sha256": manifest.sha256 if manifest else "", "identity": manifest.identity if manifest else ""}
 
 
 # ---------------------------------------------------------------------------------------------------- details
 
-def _kept_as_arrays(name: str) -> Source:
-    """The source called `name`. Raises DataError for one that is streamed."""
-    wanted = source(name)
-    if wanted.streamed:
-        wanted.write(Path(), False)                # it says why not
-    return wanted
+def _files(wanted: Source) -> list[str]:
+    return [*wanted.arrays(), *wanted.other_files]
 
 
 def _command(name: str, force: bool = True) -> str:
-    return f"python -m repro data prepare {name}" + (" --force" if force else "")
+    return shlex.join(["python", "-m", "repro", "data", "prepare", name]) + (" --force" if force else "")
 
 
 def _damaged(name: str, path: Path, reason: str) -> DataError:
@@ -191,20 +231,24 @@ def _damaged(name: str, path: Path, reason: str) -> DataError:
 
 
 def _array(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    # NumPy maps no empty array
+    return np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None, allow_pickle=False)
 
 
-def _fingerprint(place: Path) -> tuple[dict[str, dict], str]:
-    """Each file's shape, dtype, size and sha256, and the content sha256 of all four."""
+def _fingerprint(place: Path, names) -> tuple[dict[str, dict], str]:
+    """Each file's shape, dtype, size and sha256, and the content sha256 of them all."""
     files, content = {}, hashlib.sha256()
-    for file in FILES:
-        array = _array(place / file)
+    for file in names:
         with open(place / file, "rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        files[file] = {"shape": list(array.shape), "dtype": array.dtype.str,
-                       "bytes": (place / file).stat().st_size, "sha256": digest}
-        content.update(f"{file} {array.dtype.str} {array.shape}\n".encode())
-        content.update(np.ascontiguousarray(array).data)
+        files[file] = {"bytes": (place / file).stat().st_size, "sha256": digest}
+        if file.endswith(".npy"):
+            array = _array(place / file)
+            files[file] = {"shape": list(array.shape), "dtype": array.dtype.str, **files[file]}
+            content.update(f"{file} {array.dtype.str} {array.shape}\n".encode())
+            content.update(np.ascontiguousarray(array).data)
+        else:
+            content.update(f"{file}\n".encode() + (place / file).read_bytes())
     return files, content.hexdigest()
 
 
@@ -212,14 +256,18 @@ def _read_manifest(wanted: Source, place: Path) -> Manifest:
     path = place / "manifest.json"
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
-        files = {file: read["files"][file] for file in FILES}
-        found = Manifest(read["name"], read["version"], read["sha256"], files, read["prepared"], read["by"],
-                         place)
-        well_formed = all({"shape", "dtype", "bytes", "sha256"} <= set(noted) for noted in files.values())
+        files = {file: read["files"][file] for file in _files(wanted)}
+        known = wanted.known.get(read["sha256"])
+        found = Manifest(
+            read["name"], read["version"], read["sha256"], files, tuple(read.get("classes", wanted.classes)),
+            dict(read["splits"]), read["prepared"], read["by"],
+            f"known: {known}" if known else "unknown copy: recorded, not refused", place)
+        well_formed = all({"bytes", "sha256"} | ({"shape", "dtype"} if file.endswith(".npy") else set())
+                          <= set(noted) for file, noted in files.items())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(wanted.name, path, f"not readable as a manifest: {type(error).__name__}") from None
-    if not well_formed or (found.name, found.version) != (wanted.name, wanted.version):
-        raise _damaged(wanted.name, path, f"not the manifest of {wanted.name} {wanted.version}")
+    if not well_formed or (found.name, found.version) != wanted.copy:
+        raise _damaged(wanted.name, path, f"not the manifest of {' '.join(wanted.copy)}")
     return found
 
 
@@ -232,8 +280,8 @@ def _put_in_place(temporary: Path, final: Path, force: bool) -> None:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
         if force:     # file by file: a reader meanwhile finds them all, the same bytes if they were sound
-            for file in (*FILES, "manifest.json"):
-                os.replace(temporary / file, final / file)
+            for file in sorted(temporary.iterdir(), key=lambda file: file.name == "manifest.json"):
+                os.replace(file, final / file.name)
             sync_folder(final)
     sync_folder(final.parent)
 

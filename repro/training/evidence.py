@@ -7,6 +7,7 @@ from PIL import Image
 
 RIGHT_AND_WRONG = 8         # samples of each kind
 FEATURE_MAPS = 16
+LARGEST_SIDE = 128          # pixels of a sample's picture
 KERNELS = 64                # output channels of the first layer that are kept
 
 
@@ -19,39 +20,50 @@ def predictions(logits: np.ndarray, labels: np.ndarray) -> dict:
             "scores": np.rint(1000 * chosen).astype(int).tolist()}
 
 
-def samples(engine, images, inputs, labels, logits, random: np.random.Generator) -> list[dict]:
-    """Some right and some wrong test images, drawn by the seed and never by hand, with their five best classes.
-
-    images: as stored, uint8; inputs: as the network sees them. The saliency is max_c |∂ logit/∂ input|.
-    """
-    right = logits.argmax(axis=1) == labels
-    drawn = []
+def drawn(logits: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> list[int]:
+    """Some right and some wrong test images, by the seed and never by hand: their numbers."""
+    right, found = logits.argmax(axis=1) == labels, []
     for kind in (True, False):
-        places = np.flatnonzero(right == kind)
-        drawn += sorted(random.permutation(places)[:RIGHT_AND_WRONG].tolist())
-    if not drawn:
-        return []
-    gradient = engine.input_gradients(inputs[drawn], logits[drawn].argmax(axis=1))
+        found += sorted(random.permutation(np.flatnonzero(right == kind))[:RIGHT_AND_WRONG].tolist())
+    return found
+
+
+def samples(engine, drawn: list[int], images: list, inputs, labels, logits) -> list[dict]:
+    """The drawn test images with their five best classes. images: as stored, uint8; inputs: as the network sees them.
+
+    The saliency is max_c |∂ logit/∂ input|.
+    """
+    gradient = engine.input_gradients(inputs, logits[drawn].argmax(axis=1))
     saliency = np.abs(gradient).max(axis=-1, keepdims=True)
     scores = softmax(logits[drawn])
     rows = []
     for row, index in enumerate(drawn):
         best = np.argsort(-scores[row], kind="stable")[:5]
         rows.append({
-            "index": index, "label": int(labels[index]), "right": bool(right[index]),
+            "index": index, "label": int(labels[index]), "right": bool(best[0] == labels[index]),
             "top5": [[int(k), round(float(scores[row, k]), 4)] for k in best],
-            "image": png(np.asarray(images[index])), "saliency": png(stretched(saliency[row]))})
+            "image": png(images[row]), "saliency": png(stretched(saliency[row]))})
     return rows
 
 
+def shown(image: np.ndarray) -> np.ndarray:
+    """A stored uint8 image, made smaller where it is a large photograph: a record is to stay small."""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else np.asarray(image))
+    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    return np.asarray(picture).reshape(*picture.size[::-1], image.shape[-1])
+
+
 def learned(model, index: int, inputs: np.ndarray) -> dict | None:
-    """The first convolution's kernels, and its output for one image. None for a network without one."""
+    """The first convolution's kernels, and its output for test image `index`, whose inputs (1, H, W, C) are.
+
+    None for a network without one.
+    """
     import keras
     first = next((layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)), None)
     if first is None:
         return None
     kernel = np.asarray(keras.ops.convert_to_numpy(first.kernel), "float64")
-    maps = keras.Model(model.input, first.output)(inputs[index:index + 1])
+    maps = keras.Model(model.inputs[0], first.output)(inputs)
     maps = keras.ops.convert_to_numpy(maps)[0]
     return {
         "layer": first.name, "shape": list(kernel.shape),

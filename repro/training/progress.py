@@ -28,6 +28,10 @@ class Progress:
         if self._bar:
             self._bar.advance(self._task, steps)
 
+    def warn(self, text: str) -> None:
+        """Something to know while it still trains."""
+        self._say(f"warning: {text}")
+
     def epoch(self, row: dict) -> None:
         """One line: the epoch's row of the history."""
         if self._quiet:
@@ -37,6 +41,9 @@ class Progress:
         if row["validation_error"] is not None:
             line += f"   validation loss {row['validation_loss']:.4f}  error {row['validation_error']:5.2f} %"
         line += f"   {row['seconds']:.0f} s  {row['images_per_second']:.0f} images/s"
+        self._say(line)
+
+    def _say(self, line: str) -> None:
         if self._bar:
             self._bar.console.print(line, highlight=False, markup=False)
         else:

@@ -1,16 +1,13 @@
 """One run: a network, a data set, a recipe and a seed become a run directory and a record.
 
-    runs/<id>/config.json    what was asked for, written before the first step
-              history.json   a row an epoch, rewritten whole after each
-              model.keras    the trained network behind its preprocessing, ready for other projects
-              record.json    all of it with provenance and results: what the report reads
+The same command again finds the same directory (run_directory.py): it goes on where the last checkpoint stands, or says
+that the run is finished.
 """
-import json
-import math
-import signal
+import contextlib
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from ... import layers as explicit
@@ -19,157 +16,165 @@ from .. import data as datasets
 from .. import record as records
 from ..papers import card_of
 from . import evidence, export
-from .progress import Progress
+from .feed import feed_of
+from .loop import Loop, TrainingStopped, counted, error_percent, no_better_than_guessing, rounded
+from .run_directory import RunDirectory, RunError, code_sha256, run_name, versions
 from .schedule import Schedule
 from .tensorflow_engine import TensorFlowEngine
 
-CHECK_EVERY = 50            # steps between looks at the loss; looking waits for the device
-
-
-class TrainingStopped(Exception):
-    """A run that ended before its schedule did. `status` goes into the record, the text says why."""
-
-    def __init__(self, status: str, reason: str):
-        super().__init__(reason)
-        self.status = status
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+ENDED = ("finished", "diverged", "stuck")       # the same command would end so again
 
 
 def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0, overrides: dict | None = None,
-          layers: str = "explicit", folder: Path | str = "runs", quiet: bool = False) -> tuple[dict, Path]:
-    """Train once and return (record, run directory).
+          layers: str = "explicit", folder: Path | str = "runs", quiet: bool = False, *, run: Path | str | None = None,
+          force: bool = False, deterministic: bool = False, tensorboard: bool = False,
+          device: str | None = None) -> tuple[dict, Path]:
+    """Train, or go on with a training, and return (record, run directory).
 
-    layers: "explicit" for ours, "stock" for keras.layers. A run that diverges, is interrupted or fails leaves a
-    record that says so; divergence is returned (look at record["status"]), the others are raised again.
-    Raises ArchitectureError, CardError, RecipeError or DataError before anything is written.
+    layers: "explicit" for ours, "stock" for keras.layers. run: the run directory, else one in `folder` that is named
+    after what is asked for. force: go on although config, code, versions or data are not those that it was begun with.
+    deterministic: TensorFlow's deterministic operations; resumed and uninterrupted runs are then equal bit for bit.
+    device: "cpu" or "gpu", where it must be that one.
+    A run that diverges, learns nothing or is asked to stop is returned with that status in its record; one that fails
+    is raised again. Raises ArchitectureError, CardError, RecipeError or DataError before anything is written, and
+    RunError for a directory that another process holds or that was begun with something else.
     """
-    import keras
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"training runs on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}; unset it")
-    if keras.config.image_data_format() != "channels_last":
-        raise ValueError("training feeds images (N, H, W, C): set image_data_format to channels_last in Keras's "
-                         "configuration")
-    network = find(architecture)
-    card = card_of(architecture)
+    _check_backend(device)
+    network, card = find(architecture), card_of(architecture)
     resolved = card.recipe(architecture, recipe, overrides)
     loaded = datasets.load(dataset)
-    images, labels = loaded.train
-    training, validation = datasets.split(labels, resolved.resolved["validation"])
-    if resolved.resolved["batch"] > len(training):
-        raise datasets.DataError(f"a batch of {resolved.resolved['batch']} is more than the {len(training)} "
-                                 f"training images of {dataset}; --set batch={len(training)} or less")
+    feed = feed_of(network, loaded, resolved.resolved, seed)
+    named = run_name(architecture, dataset, recipe, seed, layers, resolved.sha256, bool(resolved.overrides))
+    path = Path(run) if run is not None else Path(folder) / named
+    asked = {
+        "id": records.new_id(architecture, loaded.name.replace("/", "_").replace(":", "_"), recipe, f"s{seed}"),
+        "architecture": architecture, "layers": layers, "seed": seed, "deterministic": deterministic,
+        "dataset": {"name": loaded.name, "version": loaded.version, "sha256": loaded.sha256},
+        "recipe": {"name": recipe, "resolved": resolved.resolved},
+        "code_sha256": code_sha256(), "versions": versions()}
 
-    run = Path(folder) / records.new_id(architecture, dataset, recipe, f"s{seed}")
-    started = time.monotonic()
-    entry = {
-        "schema": records.SCHEMA, "kind": "training", "id": run.name, "status": "running", "reason": "",
-        "started": records.now(), "ended": None, "wall_seconds": None, "peak_memory_mib": None,
-        **records.provenance(),
-        "backend": keras.backend.backend(), "precision": keras.config.dtype_policy().name, "deterministic": False,
-        "layers": layers, "paper": card.name, "architecture": architecture, "seed": seed,
-        "dataset": {
-            "name": loaded.name, "version": loaded.version, "sha256": loaded.sha256, "identity": loaded.identity,
-            "splits": {"train": len(training), "validation": len(validation), "test": loaded.splits["test"]},
-            "classes": list(loaded.classes)},
-        "recipe": {
-            "name": resolved.name, "sha256": resolved.sha256, "why": resolved.why, "resolved": resolved.resolved,
-            "overrides": resolved.overrides, "differences": list(resolved.differences)},
-        "model": None, "history": [], "result": {},
-    }
-    entry["hardware"]["accelerators"] = _accelerators()
-    run.mkdir(parents=True)
-    _write_json(run / "config.json", {key: entry[key] for key in (
-        "architecture", "dataset", "recipe", "seed", "layers", "backend", "precision", "command", "commit", "dirty")})
-    records.write_record(run / "record.json", entry)
-    previous = signal.signal(signal.SIGTERM, _interrupt) if _main_thread() else None
+    with RunDirectory(path) as directory:
+        before = directory.record()
+        if before and before["status"] in ENDED and not force:
+            directory.same_job(asked)
+            print(f"{path}: {before['status']} already" + (f" ({before['reason']})" if before["reason"] else "")
+                  + "; to train once more choose another directory with --run DIR")
+            return before, path
+        config = directory.agree(asked, force)
+        entry = {
+            "schema": records.SCHEMA, "kind": "training", "id": config["id"], "status": "running", "reason": "",
+            "started": before["started"] if before else records.now(), "ended": None,
+            "wall_seconds": None, "peak_memory_mib": None, **records.provenance(),
+            "backend": keras.backend.backend(), "precision": POLICIES[resolved.resolved.get("precision", "float32")],
+            "compile": resolved.resolved.get("compile", "graph"), "deterministic": deterministic,
+            "code_sha256": asked["code_sha256"], "weights_sha256": None, "resumed_at": [],
+            "layers": layers, "paper": card.name, "architecture": architecture, "seed": seed,
+            "dataset": {
+                "name": loaded.name, "version": loaded.version, "sha256": loaded.sha256, "identity": loaded.identity,
+                "splits": feed.splits, "classes": list(loaded.classes)},
+            "recipe": {
+                "name": resolved.name, "sha256": resolved.sha256, "why": resolved.why, "resolved": resolved.resolved,
+                "overrides": resolved.overrides, "differences": list(resolved.differences)},
+            "model": None, "history": [], "result": {}}
+        entry["hardware"]["accelerators"] = _accelerators()
+        _carry_out(entry, before, directory, _Job(network, loaded, feed, resolved.resolved, seed, layers, deterministic,
+                                                  tensorboard, quiet))
+    return entry, path
+
+
+class _Job:
+    """What is trained, and with what."""
+
+    def __init__(self, network, loaded, feed, recipe, seed, layers, deterministic, tensorboard, quiet):
+        self.network, self.loaded, self.feed, self.recipe = network, loaded, feed, recipe
+        self.seed, self.layers = seed, layers
+        self.deterministic, self.tensorboard, self.quiet = deterministic, tensorboard, quiet
+
+    def model(self) -> keras.Model:
+        """The network with fresh weights of the seed, in the recipe's precision."""
+        with _policy(POLICIES[self.recipe.get("precision", "float32")]):
+            keras.utils.set_random_seed(self.seed)  # initialisation and dropout; order and augmentation have their own
+            return build(
+                self.network.name, classes=len(self.loaded.classes), classifier_activation=None,
+                input_shape=self.feed.input_shape, auxiliary=bool(self.recipe["loss"].get("auxiliary")),
+                layers=explicit if self.layers == "explicit" else keras.layers)
+
+
+def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _Job) -> None:
+    """Train and test; whatever happens, the record says it."""
+    started, spent = time.monotonic(), (before or {}).get("wall_seconds") or 0.0
+
+    def write():
+        entry["wall_seconds"] = round(spent + time.monotonic() - started, 1)
+        entry["peak_memory_mib"] = max(records.peak_memory_mib() or 0, (before or {}).get("peak_memory_mib") or 0)
+        records.write_record(directory.path / "record.json", entry)
+
+    if before:
+        entry["resumed_at"] = list(before.get("resumed_at", []))
+    write()
     try:
-        keras.utils.set_random_seed(seed)           # initialisation and dropout; order and augmentation have their own
-        model = build(architecture, classes=len(loaded.classes), classifier_activation=None,
-                      input_shape=(*network.input_shape[:2], loaded.shape[2]),
-                      layers=explicit if layers == "explicit" else keras.layers)
-        entry["model"] = describe(model)
-        if not quiet:
-            print(f"{run}: {architecture} on {dataset} by {card.name}/{recipe}, seed {seed}, "
-                  f"{entry['model']['parameters']:,} parameters", flush=True)
-        entry.update(_train_and_test(model, loaded, resolved.resolved, training, validation, seed, run, entry, quiet))
+        _train_and_test(entry, directory, job, write)
         entry["status"] = "finished"
     except TrainingStopped as stop:
         entry["status"], entry["reason"] = stop.status, str(stop)
     except KeyboardInterrupt:
-        entry["status"], entry["reason"] = "interrupted", f"stopped by the user or the system in {run}"
+        entry["status"], entry["reason"] = "interrupted", f"stopped by the user or the system in {directory.path}"
         raise
     except BaseException as error:
         entry["status"], entry["reason"] = "failed", f"{type(error).__name__}: {error}".splitlines()[0][:500]
+        if _out_of_memory(error):
+            raise RunError(f"the device has no memory for a batch of {job.recipe['batch']} images of "
+                           f"{'×'.join(map(str, job.feed.input_shape))}; --set batch=N with a smaller N") from None
         raise
     finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
         entry["ended"] = records.now()
-        entry["wall_seconds"] = round(time.monotonic() - started, 1)
-        entry["peak_memory_mib"] = records.peak_memory_mib()
-        records.write_record(run / "record.json", entry)
-    return entry, run
+        write()
 
 
-def _train_and_test(model, loaded, recipe, training, validation, seed, run, entry, quiet) -> dict:
-    images, labels = loaded.train
-    size = model.input_shape[1:3]
-    fitted = datasets.fit_to(images, size, loaded.enlarge)
-    preprocessing = datasets.Preprocessing.fit(recipe["preprocess"], fitted[training])
-    inputs, targets = preprocessing.apply(fitted[training]), labels[training]
-    held_out, held_out_labels = preprocessing.apply(fitted[validation]), labels[validation]
-    del fitted
+def _train_and_test(entry, directory, job, write) -> None:
+    feed = job.feed
+    if job.deterministic:
+        import tensorflow as tf
+        tf.config.experimental.enable_op_determinism()
+    model = job.model()
+    entry["model"] = describe(model)
+    engine = TensorFlowEngine(model, job.recipe)
+    feed.prepare()
+    board = None
+    if job.tensorboard:
+        from .board import Board
+        board = Board(directory.path / "tensorboard")
+    loop = Loop(engine, feed.batches, Schedule(job.recipe["schedule"], len(feed.batches)), directory, entry, write,
+                (feed.held_out_labels, feed.held_out), job.seed, board)
+    resumed = loop.resume()
+    if resumed:
+        entry["resumed_at"].append(loop.step)
+    if not job.quiet:
+        print(f"{directory.path}: {job.network.name} on {job.loaded.name} by {entry['paper']}/{entry['recipe']['name']}, "
+              f"seed {job.seed}, {entry['model']['parameters']:,} parameters"
+              + (f", goes on at step {loop.step}" if resumed else ""), flush=True)
+    loop.train(f"{job.network.name} on {job.loaded.name}", job.quiet)
 
-    engine = TensorFlowEngine(model, recipe)
-    batches = math.ceil(len(inputs) / recipe["batch"])
-    schedule = Schedule(recipe["schedule"], batches)
-    title = f"{entry['architecture']} on {loaded.name}"
-    with Progress(schedule.steps, schedule.epochs, title, quiet) as progress:
-        step = 0
-        for epoch in range(1, schedule.epochs + 1):
-            begun = time.monotonic()
-            seen = 0
-            engine.reset()
-            engine.before_pass(inputs, datasets.random(seed, epoch, "curvature"))
-            for batch_images, batch_labels in epoch_batches(inputs, targets, recipe, seed, epoch, engine.steps_a_call):
-                batch_images = batch_images[:schedule.steps - step]
-                count = len(batch_images)
-                if count == 0:
-                    break
-                rates = [schedule.rate(step + index) for index in range(count)]
-                engine.train(batch_images, batch_labels[:count], np.array(rates, "float32"))
-                step += count
-                seen += batch_images.shape[0] * batch_images.shape[1]
-                progress.advance(count)
-                if step // CHECK_EVERY > (step - count) // CHECK_EVERY:
-                    loss, error = engine.running()
-                    _still_sound(loss, step)
-                    schedule.observe(error)
-            loss, error = engine.running()
-            _still_sound(loss, step)
-            seconds = time.monotonic() - begun
-            row = {"epoch": epoch, "step": step, "rate": schedule.rate(step - 1),
-                   "train_loss": loss, "train_error": error, "validation_loss": None, "validation_error": None,
-                   "seconds": round(seconds, 2), "images_per_second": round(seen / seconds, 1)}
-            if len(held_out):
-                logits, losses = engine.evaluate(held_out, held_out_labels)
-                row["validation_loss"] = float(losses.mean())
-                row["validation_error"] = error_percent(logits, held_out_labels)
-            entry["history"].append(_rounded(row))
-            _write_json(run / "history.json", entry["history"])
-            progress.epoch(row)
-
-    whole = [row for row in entry["history"] if row["step"] % batches == 0] or entry["history"]
-    _has_learnt(whole[-1]["train_error"], targets)
-    deployed = export.deployable(model, preprocessing, loaded.shape, loaded.enlarge, loaded.classes)
-    export.save(deployed, run / "model.keras")
-    return test(engine, model, loaded, preprocessing, seed, entry)
+    entry["weights_sha256"] = loop.weights_sha256()
+    whole = [row for row in entry["history"] if row["step"] % len(feed.batches) == 0] or entry["history"]
+    if no_better_than_guessing(whole[-1]["train_error"], feed.batches.targets):
+        raise TrainingStopped("stuck", f"stuck at chance: the training error ended at {whole[-1]['train_error']:.1f} %, "
+                                       "no better than naming the most frequent class")
+    with engine.evaluated():
+        if job.recipe.get("statistics"):
+            engine.renew_statistics(feed.batches, job.recipe["statistics"])
+        inputs = model.inputs[0] if len(model.inputs) == 2 and job.loaded.kind != "graph" else model.inputs
+        scoring = keras.Model(inputs, model.outputs[0], name=model.name)        # without decoders and auxiliary outputs
+        export.save(feed.deployable(scoring), directory.path / "model.keras")
+        entry.update(test(engine, feed, job.seed, entry))
 
 
-def test(engine, model, loaded, preprocessing, seed: int, entry: dict) -> dict:
+def test(engine, feed, seed: int, entry: dict) -> dict:
     """Open the test set, this once, and return what the record says of it."""
-    images, labels = loaded.open_test()
-    inputs = preprocessing.apply(datasets.fit_to(images, model.input_shape[1:3], loaded.enlarge))
-    logits, losses = engine.evaluate(inputs, labels)
+    labels, blocks, look = feed.open_test()
+    logits, losses = engine.evaluate(blocks, labels)
+    labels = counted(labels)
     last = entry["history"][-1]
     result = {
         "test_error": error_percent(logits, labels), "test_loss": float(losses.mean()), "test_images": len(labels),
@@ -179,67 +184,49 @@ def test(engine, model, loaded, preprocessing, seed: int, entry: dict) -> dict:
     if logits.shape[1] > 5:
         best = np.argpartition(-logits, 5, axis=1)[:, :5]
         result["test_top5_error"] = 100.0 * float((best != labels[:, None]).all(axis=1).mean())
-    shown = evidence.samples(engine, images, inputs, labels, logits, datasets.random(seed, 0, "samples"))
-    return {
-        "result": _rounded(result), "predictions": evidence.predictions(logits, labels), "samples": shown,
-        "learned": evidence.learned(model, shown[0]["index"] if shown else 0, inputs)}
+    found = {"result": rounded(result), "predictions": evidence.predictions(logits, labels), "samples": [], "learned": None}
+    if look:
+        drawn = evidence.drawn(logits, labels, datasets.random(seed, 0, "samples"))
+        stored, inputs = look(drawn)
+        found["samples"] = evidence.samples(engine, drawn, [evidence.shown(image) for image in stored], inputs, labels,
+                                            logits)
+        found["learned"] = evidence.learned(engine.model, drawn[0], inputs[:1])
+    return found
 
 
-def epoch_batches(inputs, targets, recipe: dict, seed: int, epoch: int, steps_a_call: int):
-    """One pass in the order and with the augmentation of (seed, epoch): images (S, B, H, W, C), labels (S, B).
+# --------------------------------------------------------------------------------------------------- details
 
-    Full batches come S = steps_a_call at a time, and fewer at the end; a last smaller batch comes alone.
-    """
-    batch, n = recipe["batch"], len(inputs)
-    order = datasets.order(n, seed, epoch)
-    augmentation = datasets.Augmentation(recipe["augment"], n, seed, epoch)
-    whole = n // batch * batch
-    cuts = list(range(0, whole, batch * steps_a_call)) + [whole, n]
-    for start, stop in zip(cuts, cuts[1:]):
-        if stop > start:
-            positions = np.arange(start, stop)
-            chosen = order[positions]
-            images = augmentation.apply(inputs[chosen], positions)
-            each = batch if stop <= whole else stop - start
-            yield images.reshape(-1, each, *images.shape[1:]), targets[chosen].reshape(-1, each)
+def _check_backend(device: str | None) -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(f"training runs on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}; unset it")
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError("training feeds images (N, H, W, C): set image_data_format to channels_last in Keras's "
+                         "configuration")
+    import tensorflow as tf
+    if device == "gpu" and not tf.config.list_physical_devices("GPU"):
+        raise RunError("TensorFlow sees no GPU here; pip install -e .[gpu] brings its CUDA libraries, --device cpu "
+                       "trains without")
+    if device == "cpu":
+        with contextlib.suppress(RuntimeError):         # TensorFlow has looked at the devices already
+            tf.config.set_visible_devices([], "GPU")
 
 
-def error_percent(logits: np.ndarray, labels: np.ndarray) -> float:
-    return 100.0 * float((logits.argmax(axis=1) != labels).mean())
+@contextlib.contextmanager
+def _policy(name: str):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
-def _still_sound(loss: float, step: int) -> None:
-    if not math.isfinite(loss):
-        raise TrainingStopped("diverged", f"the loss is {loss} at step {step}")
-
-
-def _has_learnt(error: float, labels: np.ndarray) -> None:
-    """A pass over the training data must beat naming the most frequent class every time, by more than chance."""
-    often = np.bincount(labels).max() / len(labels)
-    deviation = math.sqrt(often * (1 - often) / len(labels))
-    if error > 100 * (1 - often - 3 * deviation):
-        raise TrainingStopped("stuck", f"the training error ended at {error:.1f} %, that of guessing is "
-                                       f"{100 * (1 - often):.1f} %")
-
-
-def _rounded(row: dict) -> dict:
-    return {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}
-
-
-def _write_json(path: Path, value) -> None:
-    records.write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
-
-
-def _interrupt(*_):
-    raise KeyboardInterrupt
-
-
-def _main_thread() -> bool:
-    import threading
-    return threading.current_thread() is threading.main_thread()
+def _out_of_memory(error: BaseException) -> bool:
+    import tensorflow as tf
+    return isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError))
 
 
 def _accelerators() -> list[str]:
     import tensorflow as tf
     return [tf.config.experimental.get_device_details(device).get("device_name", device.name)
-            for device in tf.config.list_physical_devices("GPU")]
+            for device in tf.config.get_visible_devices("GPU")]

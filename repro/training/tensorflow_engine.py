@@ -1,68 +1,78 @@
 """The training step on TensorFlow: an explicit gradient tape, compiled with tf.function."""
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ...layers import map_loss
+from ..papers import RecipeError
+from .average import Average
 from .curvature import diagonal
+from .loss import counted, loss_of, scores
 from .optimizer import DiagonalLevenbergMarquardt, optimizer_of
 
 IMAGES_A_CALL = 256         # small batches go several to a call: a call costs as much as a LeNet step on one image
-EVALUATION_BATCH = 500
-
-
-def loss_function(resolved: dict):
-    """loss(labels (N,), logits (N, K)) → (N,) by the recipe's name."""
-    if resolved["name"] == "map":
-        return lambda labels, logits: map_loss(labels, logits, resolved["j"])
-    return lambda labels, logits: tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
 class TensorFlowEngine:
     """Trains and evaluates one model of logits; knows nothing of epochs, files or seeds.
 
-    model: images (N, H, W, C) float32 → logits (N, K). recipe: a resolved recipe.
+    model: images (N, H, W, C) float32 → logits (N, K), or [logits, …] with auxiliary classifiers or a decoder.
+    recipe: a resolved recipe. Inputs are an array or a list of arrays; where a network takes two and there is one, the
+    second is the label (CapsNet's decoder). A target of −1 does not count (a graph's nodes outside the split).
     """
 
     def __init__(self, model: keras.Model, recipe: dict):
         self.model = model
-        self._loss_of, self._loss = recipe["loss"], loss_function(recipe["loss"])
-        self._decay = recipe["optimizer"].get("weight_decay", 0.0)
+        self._loss_of, self._loss = recipe["loss"], loss_of(recipe["loss"])
         self.optimizer = optimizer_of(recipe["optimizer"], model.trainable_variables)
+        self._scaled = None
+        if recipe.get("precision") == "float16":            # gradients below 6e-8 would be lost: see LossScaleOptimizer
+            self._scaled = keras.optimizers.LossScaleOptimizer(self.optimizer)
+            self._scaled.build(model.trainable_variables)
+        self._average = Average(model.weights, recipe["average"]["decay"]) if "average" in recipe else None
         self.steps_a_call = max(1, IMAGES_A_CALL // recipe["batch"])
         self._loss_sum = tf.Variable(0.0, trainable=False)
         self._wrong = tf.Variable(0, trainable=False)
         self._seen = tf.Variable(0, trainable=False)
-        self._train = tf.function(self._train_batches, reduce_retracing=True)
-        self._predict = tf.function(self._logits_and_losses, reduce_retracing=True)
+        fused = recipe.get("compile") == "xla"
+        self._train = tf.function(self._train_batches, reduce_retracing=True, jit_compile=fused)
+        self._predict = tf.function(self._logits_and_losses, reduce_retracing=True, jit_compile=fused)
 
     # ------------------------------------------------------------------------------------------- training
-    def train(self, images: np.ndarray, labels: np.ndarray, rates) -> None:
-        """Some steps: images (S, B, H, W, C), labels (S, B), rates (S,). Returns before they are finished."""
-        self._train(tf.constant(images), tf.constant(labels, tf.int32), tf.constant(rates, tf.float32))
+    def train(self, inputs, targets: np.ndarray, rates) -> None:
+        """Some steps: inputs (S, B, H, W, C), targets (S, B) or (S, B, K), rates (S,). Returns before they are finished."""
+        targets = tf.constant(targets, tf.int32 if targets.dtype.kind == "i" else tf.float32)
+        self._train(tf.nest.map_structure(tf.constant, inputs), targets, tf.constant(rates, tf.float32))
 
-    def _train_batches(self, images, labels, rates):
-        if images.shape[0] == 1:
-            self._step(images[0], labels[0], rates[0])
+    def _train_batches(self, inputs, targets, rates):
+        if targets.shape[0] == 1:
+            self._step(_part(inputs, 0), targets[0], rates[0])
         else:
-            for index in tf.range(tf.shape(images)[0]):
-                self._step(images[index], labels[index], rates[index])
+            for index in tf.range(tf.shape(rates)[0]):
+                self._step(_part(inputs, index), targets[index], rates[index])
 
-    def _step(self, images, labels, rate):
+    def _step(self, inputs, targets, rate):
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            losses = self._loss(labels, logits)
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, variables)
-        if self._decay:
-            gradients = [g + self._decay * tf.convert_to_tensor(w) for g, w in zip(gradients, variables)]
+            outputs = self.model(self._fed(inputs, targets), training=True)
+            losses = self._loss(targets, outputs, inputs)
+            counts = counted(targets)
+            loss = tf.reduce_sum(counts * losses) / tf.maximum(tf.reduce_sum(counts), 1.0)
+            scaled = self._scaled.scale_loss(loss) if self._scaled else loss
+        gradients = tape.gradient(scaled, variables)
         self.optimizer.learning_rate.assign(rate)
-        self.optimizer.apply(gradients, variables)
-        wrong = tf.not_equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
-        self._loss_sum.assign_add(tf.reduce_sum(losses))
-        self._wrong.assign_add(tf.reduce_sum(tf.cast(wrong, tf.int32)))
-        self._seen.assign_add(tf.size(labels))
+        (self._scaled or self.optimizer).apply(gradients, variables)
+        if self._average:
+            self._average.update()
+        labels = targets if len(targets.shape) == 1 else tf.argmax(targets, axis=1, output_type=tf.int32)
+        wrong = tf.not_equal(tf.argmax(scores(outputs), axis=1, output_type=tf.int32), labels)
+        self._loss_sum.assign_add(tf.reduce_sum(counts * losses))
+        self._wrong.assign_add(tf.reduce_sum(tf.cast(wrong & (counts > 0), tf.int32)))
+        self._seen.assign_add(tf.cast(tf.reduce_sum(counts), tf.int32))
+
+    def _fed(self, inputs, targets):
+        return [inputs, targets] if len(self.model.inputs) == 2 and not isinstance(inputs, list) else inputs
 
     def running(self) -> tuple[float, float]:
         """(mean loss, error in %) over the images trained on since the last `reset`; waits for the device."""
@@ -73,31 +83,103 @@ class TensorFlowEngine:
         for variable in (self._loss_sum, self._wrong, self._seen):
             variable.assign(tf.zeros_like(variable))
 
-    def before_pass(self, images: np.ndarray, random: np.random.Generator) -> None:
+    def before_pass(self, batches, random: np.random.Generator) -> None:
         """What an optimizer does before a pass over the data: Levenberg-Marquardt estimates the curvature anew."""
         if isinstance(self.optimizer, DiagonalLevenbergMarquardt):
-            chosen = random.permutation(len(images))[:self.optimizer.hessian_samples]
-            self.optimizer.set_curvature(diagonal(self.model, images[chosen], self._loss_of))
+            if batches.inputs is None:
+                raise RecipeError("the optimizer sdlm needs images that are kept in memory as they are trained on: one "
+                                  "size, no jitter, no crops out of larger ones; use sgd")
+            chosen = random.permutation(len(batches.targets))[:self.optimizer.hessian_samples]
+            self.optimizer.set_curvature(diagonal(self.model, batches.inputs[chosen], self._loss_of))
+
+    def renew_statistics(self, batches, count: int) -> None:
+        """Batch normalisation's moving averages as plain means over the first `count` training batches.
+
+        So He et al. 2016 released their models; and a momentum near 1, which slim's networks have, leaves a short
+        training with the averages that it began with.
+        """
+        layers = [layer for layer in self.model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        momenta, sums = [layer.momentum for layer in layers], None
+        for layer in layers:
+            layer.momentum = 0.0                            # the average is then the batch's own
+        forward = tf.function(lambda inputs, targets: self.model(self._fed(inputs, targets), training=True),
+                              reduce_retracing=True)
+        moving = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
+        for taken, (inputs, targets) in enumerate(batches.epoch(1), 1):
+            labels = targets[0] if targets.ndim == 2 else targets[0].argmax(-1)
+            forward(tf.nest.map_structure(tf.constant, _part(inputs, 0)), tf.constant(labels, tf.int32))
+            of_this = [variable.numpy().astype("float64") for variable in moving]
+            sums = of_this if sums is None else [a + b for a, b in zip(sums, of_this)]
+            if taken == count:
+                break
+        for variable, total in zip(moving, sums or []):
+            variable.assign(total / taken)
+        for layer, momentum in zip(layers, momenta):
+            layer.momentum = momentum
+
+    # ---------------------------------------------------------------------------------------------- state
+    def arrays(self) -> list[tuple[str, np.ndarray]]:
+        """(name, values) of all that the next step depends on: weights, moving averages, dropout's seeds, velocities."""
+        return [(name, variable.numpy()) for name, variable in self._variables()]
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take the values of `arrays` back, in their order: Keras numbers its names anew in every process.
+
+        Raises ValueError where they are another network's.
+        """
+        variables = [variable for _, variable in self._variables()]
+        if [tuple(variable.shape) for variable in variables] != [values.shape for values in arrays.values()]:
+            raise ValueError("the checkpoint is of another network or optimizer")
+        for variable, values in zip(variables, arrays.values()):
+            variable.assign(values)
+
+    def _variables(self) -> list[tuple[str, object]]:
+        rooms = {"model": self.model.variables, "optimizer": (self._scaled or self.optimizer).variables,
+                 "average": self._average.variables if self._average else []}
+        named = [(f"{room}/{index}/{variable.path}", variable.value)
+                 for room, variables in rooms.items() for index, variable in enumerate(variables)]
+        return named + [("running/loss", self._loss_sum), ("running/wrong", self._wrong), ("running/seen", self._seen)]
 
     # ----------------------------------------------------------------------------------------- evaluation
-    def evaluate(self, inputs, labels) -> tuple[np.ndarray, np.ndarray]:
-        """(logits (N, K), losses (N,)) without dropout and with moving averages; inputs (N, H, W, C)."""
-        logits, losses = [], []
-        for start in range(0, len(labels), EVALUATION_BATCH):
-            part = slice(start, start + EVALUATION_BATCH)
-            some = self._predict(tf.constant(inputs[part]), tf.constant(labels[part], tf.int32))
-            logits.append(some[0].numpy())
-            losses.append(some[1].numpy())
-        return np.concatenate(logits), np.concatenate(losses)
+    def evaluated(self):
+        """A context in which the model has the weights that are evaluated: their average, where the recipe takes one."""
+        return self._average.swapped() if self._average else contextlib.nullcontext()
 
-    def _logits_and_losses(self, images, labels):
-        logits = self.model(images, training=False)
-        return logits, self._loss(labels, logits)
+    def evaluate(self, blocks, labels) -> tuple[np.ndarray, np.ndarray]:
+        """(logits (N, K), losses (N,)) of the labels that count, without dropout and with moving averages.
+
+        blocks: inputs (V, B, H, W, C) in the order of labels (N,); of several views the probabilities are averaged, and
+        the logits are their logarithms.
+        """
+        logits, losses, first = [], [], 0
+        for block in blocks:
+            views, count = tf.nest.flatten(block)[0].shape[:2]
+            targets = tf.constant(labels[first:first + count], tf.int32)
+            first += count
+            some = [self._predict(tf.nest.map_structure(tf.constant, _part(block, view)), targets) for view in range(views)]
+            if views > 1:
+                mean = tf.reduce_mean(tf.stack([tf.nn.softmax(one) for one, _ in some]), axis=0)
+                averaged = tf.math.log(tf.maximum(mean, 1e-30))
+                some = [(averaged, self._loss(targets, averaged))]
+            logits.append(some[0][0].numpy())
+            losses.append(some[0][1].numpy())
+        counts = labels >= 0
+        return np.concatenate(logits)[counts], np.concatenate(losses)[counts]
+
+    def _logits_and_losses(self, inputs, targets):
+        outputs = self.model(self._fed(inputs, targets), training=False)
+        return tf.cast(scores(outputs), tf.float32), self._loss(targets, outputs, inputs)
 
     def input_gradients(self, inputs: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """∂(logit of the given class)/∂input, by the model's own backward pass: (N, H, W, C)."""
         x = tf.constant(inputs)
         with tf.GradientTape() as tape:
             tape.watch(x)
-            chosen = tf.gather(self.model(x, training=False), tf.constant(classes), axis=1, batch_dims=1)
+            logits = scores(self.model(self._fed(x, tf.constant(classes, tf.int32)), training=False))
+            chosen = tf.gather(logits, tf.constant(classes), axis=1, batch_dims=1)
         return tape.gradient(chosen, x).numpy()
+
+
+def _part(inputs, index):
+    """Entry `index` along the first axis of an array or of each in a list."""
+    return tf.nest.map_structure(lambda one: one[index], inputs)

@@ -1,0 +1,76 @@
+"""The views of an image whose scores are averaged when it is tested.
+
+    one     the middle crop
+    five    the four corners and the middle
+    ten     the same and their mirror images (Krizhevsky et al. 2012, section 4.1)
+    multi   for each scale the image with its shorter side resized to it, of that three squares (left, middle,
+            right, or top, middle, bottom), of each the four corners, the middle, and the whole square resized; and
+            their mirror images: 4 scales are 144 views (Szegedy et al. 2015, section 7)
+"""
+from dataclasses import dataclass
+
+import numpy as np
+
+from .sources import DataError
+
+VIEWS = ("one", "five", "ten", "multi")
+PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))     # (down, across), as parts of the room
+
+
+def count(kind: str, scales=()) -> int:
+    """V. Raises DataError for an unknown kind."""
+    if kind not in VIEWS:
+        raise DataError(f"no views {kind!r}, expected one of: {', '.join(VIEWS)}")
+    return {"one": 1, "five": 5, "ten": 10, "multi": len(scales) * 3 * 6 * 2}[kind]
+
+
+def middle(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The middle (n, *size, C) of images (n, H, W, C); of an odd rest more is cut off below and on the right.
+
+    Raises DataError where the images are smaller.
+    """
+    return _crop(images, size, (0.5, 0.5))
+
+
+def crops(images: np.ndarray, size: tuple[int, int], kind: str) -> np.ndarray:
+    """The views (V, n, *size, C) of images (n, H, W, C) for "one", "five" and "ten"; the dtype is kept."""
+    if kind == "one":
+        return middle(images, size)[None]
+    seen = np.stack([_crop(images, size, place) for place in PLACES])
+    return seen if kind == "five" else np.concatenate([seen, seen[:, :, :, ::-1]])
+
+
+def squares(scales) -> list["SquarePart"]:
+    """The parts of "multi", without their mirror images: scale by scale, square by square."""
+    return [SquarePart(scale, along, place) for scale in scales for along in (0.0, 0.5, 1.0)
+            for place in (*PLACES, None)]
+
+
+@dataclass(frozen=True)
+class SquarePart:
+    """Of the image at `scale` the square `along` its longer side, of that the crop at `place`; None: all of it."""
+    scale: int
+    along: float
+    place: tuple[float, float] | None
+
+    def box(self, position: int, height: int, width: int, size: tuple[int, int]) -> tuple[float, ...]:
+        """(left, top, right, bottom) in an image of height × width, in fractions of a pixel."""
+        side = min(height, width)
+        top, left = (height - side) * self.along, (width - side) * self.along
+        if self.place is None:
+            return left, top, left + side, top + side
+        if self.scale < max(size):
+            raise DataError(f"no view of {size[0]}×{size[1]} at the scale {self.scale} of test.scales")
+        pixel = side / self.scale
+        top += np.floor((self.scale - size[0]) * self.place[0]) * pixel
+        left += np.floor((self.scale - size[1]) * self.place[1]) * pixel
+        return left, top, left + size[1] * pixel, top + size[0] * pixel
+
+
+def _crop(images: np.ndarray, size: tuple[int, int], place: tuple[float, float]) -> np.ndarray:
+    room = images.shape[1] - size[0], images.shape[2] - size[1]
+    if min(room) < 0:
+        raise DataError(f"images of {images.shape[1]}×{images.shape[2]} are smaller than the input of "
+                        f"{size[0]}×{size[1]}; state input.shorter, or a random_crop.size of the input's")
+    top, left = (int(space * part) for space, part in zip(room, place))
+    return images[:, top:top + size[0], left:left + size[1]]

@@ -1,0 +1,147 @@
+"""Checkpoints: everything that the next step depends on, in one file that is whole or not there.
+
+    header     one line of JSON: magic, format, the numbers of the loop, and each array's name, dtype and shape
+    arrays     their bytes, one after the other, little-endian and in C order
+    sha256     32 bytes over all that stands before
+
+Written to a temporary name, flushed to the disk and renamed; the last KEPT stay, so that one may be damaged. Nothing in
+a file is ever executed: no pickles. Keras's own are not used, because a kill between its two writes, or a full disk
+while it saves, loses both the old state and the new one.
+"""
+import hashlib
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..record import sync_folder
+
+MAGIC, FORMAT = "cnn_repro checkpoint", 1
+KEPT = 2
+LONGEST_HEADER = 2**26
+NAME = re.compile(r"step-(\d{9})\.checkpoint")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written or read; the text names the file and what to do."""
+
+
+class NotFinite(ValueError):
+    """A state that holds NaN or an infinity, which is no state to go on from. The text names the variable."""
+
+
+def save(folder: Path, step: int, numbers: dict, arrays: Iterable[tuple[str, np.ndarray]]) -> Path:
+    """Write the checkpoint of `step` into `folder` and drop all but the newest KEPT.
+
+    numbers: whatever JSON holds exactly (integers, texts, finite floats, lists, tables). arrays: (name, array) of any
+    dtype NumPy has. Raises NotFinite, CheckpointError (disk full, say: the older ones are still there).
+    """
+    arrays = [(name, np.asarray(array)) for name, array in arrays]
+    for name, array in arrays:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise NotFinite(name)
+    described = [{"name": name, "dtype": array.dtype.newbyteorder("<").str, "shape": list(array.shape)}
+                 for name, array in arrays]
+    header = {"magic": MAGIC, "format": FORMAT, "step": step, "numbers": numbers, "arrays": described}
+    head = json.dumps(header, allow_nan=False).encode() + b"\n"
+    path, size = Path(folder) / f"step-{step:09d}.checkpoint", len(head) + sum(a.nbytes for _, a in arrays) + 32
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        digest = hashlib.sha256()
+        with os.fdopen(descriptor, "wb") as file:
+            for part in (head, *(little_endian(array) for _, array in arrays)):
+                file.write(part)
+                digest.update(part)
+            file.write(digest.digest())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        temporary = None
+        sync_folder(path.parent)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot write the checkpoint of {size / 2**20:.1f} MiB "
+                              f"({error.strerror or error}); the one before is intact: free space and give the same "
+                              "command again") from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+    for old in found(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def found(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, the newest first."""
+    return sorted((path for path in Path(folder).glob("step-*.checkpoint") if NAME.fullmatch(path.name)), reverse=True)
+
+
+def load_newest(folder: Path, say=print) -> tuple[int, dict, dict[str, np.ndarray]] | None:
+    """(step, numbers, arrays by name) of the newest whole checkpoint; None where there is none at all.
+
+    A damaged one is said and passed over. Raises CheckpointError where all are damaged: a run must not silently start
+    again.
+    """
+    paths, reasons = found(folder), []
+    for path in paths:
+        try:
+            state = read(path)
+        except CheckpointError as error:
+            reasons.append(str(error))
+            continue
+        for reason in reasons:
+            say(f"{reason}; going on from {path.name}, the one before")
+        return state
+    if reasons:
+        raise CheckpointError(f"no whole checkpoint in {folder} ({'; '.join(reasons)}); "
+                              "to train from the start remove that folder, or choose another with --run DIR")
+    return None
+
+
+def read(path: Path) -> tuple[int, dict, dict[str, np.ndarray]]:
+    """(step, numbers, arrays by name) of one file. Raises CheckpointError for anything that is not whole."""
+    path, digest, arrays = Path(path), hashlib.sha256(), {}
+    try:
+        with open(path, "rb") as file:
+            head = file.readline(LONGEST_HEADER)
+            digest.update(head)
+            header = json.loads(head)
+            if header["magic"] != MAGIC or header["format"] != FORMAT:
+                raise ValueError("another format")
+            left = os.fstat(file.fileno()).st_size - len(head) - 32
+            for one in header["arrays"]:
+                dtype, shape = np.dtype(one["dtype"]), tuple(one["shape"])
+                size = dtype.itemsize * math.prod(shape)
+                if dtype.hasobject or size > left:
+                    raise ValueError("shorter than its header says")
+                left -= size
+                content = file.read(size)
+                digest.update(content)
+                arrays[one["name"]] = np.frombuffer(content, dtype).reshape(shape)
+            whole = left == 0 and file.read() == digest.digest()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "cut or no checkpoint"
+        raise CheckpointError(f"{path}: damaged ({reason})") from None
+    if not whole:
+        raise CheckpointError(f"{path}: damaged (its sha256 is another)")
+    return header["step"], header["numbers"], arrays
+
+
+def fingerprint(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    """sha256 over arrays in their order, dtypes and shapes included: equal for equal bits, on any machine."""
+    digest = hashlib.sha256()
+    for _, array in arrays:
+        array = np.asarray(array)
+        digest.update(f"{array.dtype.newbyteorder('<').str} {array.shape}\n".encode())
+        digest.update(little_endian(array))
+    return digest.hexdigest()
+
+
+def little_endian(array: np.ndarray) -> bytes:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()

@@ -1,0 +1,193 @@
+"""The loop: steps and epochs that can be left after any step and entered again there, bit for bit.
+
+A step depends on the state that a checkpoint holds (weights, velocities, dropout's seeds, what the schedule has
+observed) and on draws keyed with (seed, epoch, purpose), never on a generator that moves on by itself.
+"""
+import contextlib
+import math
+import signal
+import threading
+import time
+
+import numpy as np
+
+from .. import data as datasets
+from . import checkpoint
+from .progress import Progress
+
+CHECK_EVERY = 50            # steps between looks at the loss; looking waits for the device
+SAVE_EVERY = 600            # seconds between checkpoints inside a long epoch; there is one after every epoch as well
+
+
+class TrainingStopped(Exception):
+    """A run that ended before its schedule did. `status` goes into the record, the text says why."""
+
+    def __init__(self, status: str, reason: str):
+        super().__init__(reason)
+        self.status = status
+
+
+class Signals:
+    """Within it a first Ctrl-C or SIGTERM only asks, in `asked`; a second one breaks off as ever."""
+
+    def __init__(self):
+        self.asked = None
+
+    def __enter__(self):
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {one: signal.signal(one, self._ask) for one in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _ask(self, number, _):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = signal.Signals(number)
+
+    def __exit__(self, *_):
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+
+
+class Loop:
+    """Trains an engine on batches by a schedule and keeps its state in a run directory.
+
+    entry: the record, whose history grows by a row an epoch; `write` puts it to the disk. held_out: the validation part's
+    labels, and a function that gives its inputs block by block.
+    """
+
+    def __init__(self, engine, batches, schedule, run, entry: dict, write, held_out, seed: int, board=None):
+        self.engine, self.batches, self.schedule = engine, batches, schedule
+        self.run, self.entry, self.write, self.seed, self.board = run, entry, write, seed, board
+        self.held_out_labels, self.held_out = held_out
+        self.step, self.spent = 0, 0.0          # steps taken; seconds of the epoch before this process began
+
+    # -------------------------------------------------------------------------------------------- state
+    def resume(self) -> bool:
+        """Go back to the newest whole checkpoint; False where there is none. Raises CheckpointError."""
+        found = checkpoint.load_newest(self.run.checkpoints)
+        if found is None:
+            self.run.cut_log(0)
+            return False
+        self.step, numbers, arrays = found
+        try:
+            self.engine.restore(arrays)
+            self.schedule.restore(numbers["schedule"])
+            self.entry["history"], self.spent = numbers["history"], numbers["epoch_seconds"]
+        except (ValueError, KeyError) as error:
+            raise checkpoint.CheckpointError(f"{self.run.checkpoints}: {error}; choose another directory with "
+                                             "--run DIR") from None
+        self.run.cut_log(self.step)
+        return True
+
+    def save(self, seconds: float = 0.0) -> None:
+        """Write a checkpoint of this step. Raises TrainingStopped where the state is not finite."""
+        numbers = {"schedule": self.schedule.state(), "history": self.entry["history"], "epoch_seconds": seconds}
+        try:
+            checkpoint.save(self.run.checkpoints, self.step, numbers, self.engine.arrays())
+        except checkpoint.NotFinite as error:
+            raise TrainingStopped("diverged", f"{error} is not finite after step {self.step}") from None
+
+    def weights_sha256(self) -> str:
+        """sha256 over all variables of the model and of the optimizer."""
+        return checkpoint.fingerprint((name, values) for name, values in self.engine.arrays()
+                                      if name.startswith(("model/", "optimizer/")))
+
+    # ---------------------------------------------------------------------------------------------- run
+    def train(self, title: str, quiet: bool = False) -> None:
+        """All that is left of the schedule. Raises TrainingStopped when it diverges or is asked to end."""
+        length = len(self.batches)
+        with Signals() as signals, Progress(self.schedule.steps, self.schedule.epochs, title, quiet) as progress:
+            progress.advance(self.step)
+            while self.step < self.schedule.steps and not self.schedule.finished:
+                row = self._epoch(self.step // length + 1, self.step % length, progress, signals)
+                self.schedule.observe_epoch(row)
+                self.entry["history"].append(row)
+                self.save()
+                self.write()
+                progress.epoch(row)
+                self._report(row, "epoch")
+                if len(self.entry["history"]) == 1 and no_better_than_guessing(row["train_error"], self.batches.targets):
+                    progress.warn(f"the training error after one epoch, {row['train_error']:.1f} %, is that of guessing")
+                self._leave_if_asked(signals)
+
+    def _epoch(self, epoch: int, start: int, progress, signals) -> dict:
+        """The rest of one epoch from its step `start` on; returns its row of the history."""
+        begun, spent, saved = time.monotonic(), self.spent, time.monotonic()
+        if start == 0:
+            spent = 0.0
+            self.engine.reset()
+            self.engine.before_pass(self.batches, datasets.random(self.seed, epoch, "curvature"))
+        self.spent, first = 0.0, self.step - start
+        ahead = datasets.prefetched(self.batches.epoch(epoch, self.engine.steps_a_call, start))
+        with contextlib.closing(ahead) as calls:
+            for inputs, targets in calls:
+                count = min(len(targets), self.schedule.steps - self.step)
+                if count == 0:
+                    break
+                rates = [self.schedule.rate(self.step + index) for index in range(count)]
+                if count < len(targets):
+                    inputs, targets = inputs[:count], targets[:count]
+                self.engine.train(inputs, targets, np.array(rates, "float32"))
+                self.step += count
+                progress.advance(count)
+                if self.step // CHECK_EVERY > (self.step - count) // CHECK_EVERY:
+                    loss, error = self._sound()
+                    self.schedule.observe_training(error)
+                    self._report({"epoch": epoch, "step": self.step, "rate": rates[-1], "train_loss": loss,
+                                  "train_error": error}, "steps")
+                inside = self.step - first < min(len(self.batches), self.schedule.steps - first)
+                if inside and (signals.asked or time.monotonic() - saved > SAVE_EVERY):
+                    self._sound()
+                    self.save(spent + time.monotonic() - begun)
+                    saved = time.monotonic()
+                    self._leave_if_asked(signals)
+        loss, error = self._sound()
+        seconds = spent + time.monotonic() - begun
+        seen = min((self.step - first) * self.batches.recipe["batch"], len(counted(self.batches.targets)))
+        row = {"epoch": epoch, "step": self.step, "rate": self.schedule.rate(self.step - 1),
+               "train_loss": loss, "train_error": error, "validation_loss": None, "validation_error": None,
+               "seconds": round(seconds, 2), "images_per_second": round(seen / max(seconds, 1e-9), 1)}
+        if len(self.held_out_labels):
+            with self.engine.evaluated():
+                logits, losses = self.engine.evaluate(self.held_out(), self.held_out_labels)
+            row["validation_loss"] = float(losses.mean())
+            row["validation_error"] = error_percent(logits, counted(self.held_out_labels))
+        return rounded(row)
+
+    def _sound(self) -> tuple[float, float]:
+        """The epoch's (loss, error) so far. Raises TrainingStopped where the loss is no number any more."""
+        loss, error = self.engine.running()
+        if not math.isfinite(loss):
+            raise TrainingStopped("diverged", f"the loss is {loss} at step {self.step}")
+        return loss, error
+
+    def _leave_if_asked(self, signals) -> None:
+        if signals.asked and self.step < self.schedule.steps:
+            raise TrainingStopped("interrupted", f"{signals.asked.name} at step {self.step}; the same command goes on there")
+
+    def _report(self, row: dict, what: str) -> None:
+        self.run.log(what=what, **row)
+        if self.board:
+            self.board.write(row)
+
+
+def counted(labels: np.ndarray) -> np.ndarray:
+    """The labels that count: −1 is a graph's node outside the split."""
+    return labels[labels >= 0]
+
+
+def error_percent(logits: np.ndarray, labels: np.ndarray) -> float:
+    return 100.0 * float((logits.argmax(axis=1) != labels).mean())
+
+
+def no_better_than_guessing(error: float, labels: np.ndarray) -> bool:
+    """Whether an error (percent) is that of naming the most frequent class every time, up to three deviations."""
+    labels = counted(labels)
+    often = np.bincount(labels).max() / len(labels)
+    deviation = math.sqrt(often * (1 - often) / len(labels))
+    return error > 100 * (1 - often - 3 * deviation)
+
+
+def rounded(row: dict) -> dict:
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}

@@ -1,0 +1,169 @@
+"""The folder of one run: who holds it, what it was asked for, what it has written.
+
+    config.json      what was asked for; the same command again must ask for the same
+    lock             held while a process trains; the system lets go of it when that process ends, however it ends
+    checkpoints/     the last states (checkpoint.py)
+    log.jsonl        a line every 50 steps and an epoch: loss, error, rate, images a second
+    model.keras      the trained network behind its preprocessing
+    record.json      what the report reads, from the first moment on
+"""
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import socket
+from pathlib import Path
+
+from .. import record as records
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("layers", "architectures", "repro/training", "repro/data", "repro/papers")      # what a training depends on
+FRAMEWORKS = ("keras", "tensorflow", "jax", "numpy")
+
+
+class RunError(ValueError):
+    """A run directory that cannot be used; one line with what mends it."""
+
+
+class RunDirectory:
+    """`with RunDirectory(path) as run:` takes the lock, or raises RunError naming who holds it."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self._lock = None
+
+    def __enter__(self):
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / "lock", "a+", encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be a run directory ({error.strerror}); choose another with "
+                           "--run DIR") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = _holder(self._lock)
+            self._lock.close()
+            raise RunError(f"{self.path} is being trained by {holder}; wait for it, or choose another directory with "
+                           "--run DIR") from None
+        self._lock.truncate(0)
+        self._lock.write(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": records.now()}))
+        self._lock.flush()
+        return self
+
+    def __exit__(self, *_):
+        self._lock.close()                  # lets go; the file stays, since removing it could remove a newer holder's
+
+    # ------------------------------------------------------------------------------------------------- config
+    def agree(self, config: dict, force: bool = False) -> dict:
+        """Write `config` into a new directory, or compare it with the one that is there; returns that one.
+
+        Raises RunError with the differences where they are not the same, unless `force`.
+        """
+        path = self.path / "config.json"
+        if not path.exists():
+            if any(self.checkpoints.glob("*.checkpoint")):
+                raise RunError(f"{path} is missing beside checkpoints; choose another directory with --run DIR")
+            records.write_atomically(path, (json.dumps(config, indent=1) + "\n").encode())
+            return config
+        before = _read(path)
+        if not force:
+            self._refuse(sorted(difference(before, {**config, "id": before.get("id")})))
+        return before
+
+    def same_job(self, config: dict) -> None:
+        """Raises RunError where a run that has ended here was of something else than `config` asks for."""
+        before = _read(self.path / "config.json")
+        asked = ("architecture", "dataset", "recipe", "seed", "layers", "deterministic")
+        self._refuse(sorted(difference({key: before.get(key) for key in asked}, {key: config[key] for key in asked})))
+
+    def _refuse(self, changed: list) -> None:
+        if changed:
+            shown = "; ".join(f"{key} was {old}, is {new}" for key, old, new in changed[:6])
+            more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
+            raise RunError(f"{self.path} was begun with another configuration: {shown}{more}. Give the old one, or "
+                           "another directory with --run DIR, or --force to go on all the same")
+
+    def record(self) -> dict | None:
+        """The record of what ran here before, where there is one that can be read."""
+        path = self.path / "record.json"
+        try:
+            return records.read_record(path) if path.exists() else None
+        except records.RecordError:
+            return None                     # the checkpoints hold what counts
+
+    # ---------------------------------------------------------------------------------------------------- log
+    def cut_log(self, step: int) -> None:
+        """Drop the lines after `step`: they are of steps that will be taken again."""
+        path = self.path / "log.jsonl"
+        if path.exists():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            records.write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+
+    def log(self, **line) -> None:
+        with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": records.now(), **line}) + "\n")
+
+
+def run_name(architecture: str, dataset: str, recipe: str, seed: int, layers: str, recipe_sha256: str,
+             changed: bool) -> str:
+    """The directory's name where none is given: the same command, the same directory."""
+    parts = [architecture, dataset.replace("/", "_").replace(":", "_"), recipe, f"s{seed}"]
+    return "-".join(parts + ["stock"] * (layers == "stock") + [recipe_sha256[:8]] * changed)
+
+
+def code_sha256() -> str:
+    """sha256 over the program text that a training depends on."""
+    digest = hashlib.sha256()
+    for room in CODE:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\n" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict:
+    """What computes: its versions can change the last bits."""
+    found = records.provenance()["versions"]
+    return {name: found[name] for name in FRAMEWORKS if name in found} | {"python": platform.python_version()}
+
+
+def difference(old, new, key=""):
+    """(dotted key, old, new) wherever two configurations differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            yield from difference(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    elif old != new:
+        yield key, _short(old), _short(new)
+
+
+def _short(value) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "…"
+
+
+def _read(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    except (OSError, ValueError):
+        pass
+    raise RunError(f"{path} cannot be read; choose another directory with --run DIR")
+
+
+def _holder(file) -> str:
+    file.seek(0)
+    try:
+        found = json.loads(file.read())
+        return f"process {found['process']} on {found['host']} since {found['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")                 # half a line, as a kill leaves it
