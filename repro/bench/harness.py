@@ -14,7 +14,7 @@ import numpy as np
 
 from .timing import alternate, figures
 
-NETWORK, BATCH, IMAGES = "resnet20_cifar", 128, 6400
+NETWORK, BATCH, IMAGES = "resnet20_cifar", 128, 3840
 
 
 def rows(rounds: int):
