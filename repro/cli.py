@@ -232,8 +232,8 @@ def show(options):
 
 def train(options):
     card = card_of(options.network)
-    dataset = options.dataset or next(
-        (result.dataset for result in card.results if result.architecture == options.network), None)
+    published = [result.dataset for result in card.results if result.architecture == options.network]
+    dataset = options.dataset or next((name for name in published if has(name)), published[0] if published else None)
     overrides = dict(assignment(text) for text in options.overrides)
     overrides.update({key: getattr(options, key) for key in ("precision", "compile") if getattr(options, key)})
     card.recipe(options.network, options.recipe, overrides)         # wrong names end here, before TensorFlow starts
@@ -507,6 +507,15 @@ def _model_of(path: Path):
     beside = model.with_name("record.json")
     record = records.read_record(beside) if beside.is_file() else None
     return model, record if record and record["kind"] == "training" else None
+
+
+def has(dataset: str) -> bool:
+    """Whether the suite knows the data set."""
+    from .data import DataError, source
+    try:
+        return bool(source(dataset))
+    except DataError:
+        return False
 
 
 def _known_dataset(name):

@@ -332,7 +332,7 @@ def test_f8_a_run_that_learns_nothing_warns_and_is_stuck(tmp_path, monkeypatch, 
     monkeypatch.setattr(Batches, "epoch", lambda *arguments: ((0 * inputs, labels) for inputs, labels in epoch(*arguments)))
     record = train("tiny", "digits", run=tmp_path)[0]
     assert record["status"] == "stuck" and record["reason"].startswith("stuck at chance: the training error ended at")
-    assert "warning: the training error after one epoch" in capsys.readouterr().out
+    assert "warning: after 63 steps the training error is" in capsys.readouterr().out
     assert record["result"] == {} and abs(record["history"][-1]["train_loss"] - np.log(10)) < 0.2
 
 

@@ -100,15 +100,17 @@ class Loop:
         with Signals() as signals, Progress(self.schedule.steps, self.schedule.epochs, title, quiet) as progress:
             progress.advance(self.step)
             while self.step < self.schedule.steps and not self.schedule.finished:
-                row = self._epoch(self.step // length + 1, self.step % length, progress, signals)
+                first = self.step // length * length
+                row = self._epoch(first // length + 1, self.step - first, progress, signals)
                 self.schedule.observe_epoch(row)
                 self.entry["history"].append(row)
                 self.save()
                 self.write()
                 progress.epoch(row)
                 self._report(row, "epoch")
-                if len(self.entry["history"]) == 1 and no_better_than_guessing(row["train_error"], self.batches.targets):
-                    progress.warn(f"the training error after one epoch, {row['train_error']:.1f} %, is that of guessing")
+                guessing = no_better_than_guessing(row["train_error"], self.batches.targets)
+                if guessing and first < CHECK_EVERY <= self.step:           # once, and not of the very first steps
+                    progress.warn(f"after {self.step} steps the training error is {row['train_error']:.1f} %, that of guessing")
                 self._leave_if_asked(signals)
 
     def _epoch(self, epoch: int, start: int, progress, signals) -> dict:
