@@ -299,7 +299,8 @@ def pixels(n=50, height=4, width=5, channels=3):
 @pytest.mark.parametrize("kind, expected", [
     ("channel_mean", lambda x: x - x.mean(axis=(0, 1, 2))), ("unit", lambda x: x / 255),
     ({"name": "per_pixel_mean", "divisor": 1}, lambda x: x - x.mean(axis=0)),
-    ("symmetric", lambda x: x / 127.5 - 1), ("none", lambda x: x)], ids=str)
+    ("symmetric", lambda x: x / 127.5 - 1), ("none", lambda x: x)],
+    ids=["channel_mean", "unit", "per_pixel_mean", "symmetric", "none"])     # of a lambda str is another every time
 def test_affine_maps_are_what_their_formulas_say(kind, expected):
     images = pixels()
     applied = data.Preprocessing.fit(kind, images).apply(images)

@@ -515,6 +515,62 @@ def test_evaluation_is_whole_in_any_blocks_and_uses_moving_averages():
     np.testing.assert_allclose(losses, -np.log(mean[np.arange(11), labels]), rtol=1e-4, atol=1e-6)
 
 
+def test_batch_normalisations_averages_are_made_anew_over_some_batches():
+    inputs = keras.Input((2, 2, 1))
+    x = keras.layers.BatchNormalization(momentum=0.9997, name="bn")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    images, labels = some(12, 2, 2, 1)
+    batches = batches_of(images, labels, 4)
+    trained = engine(model, {"name": "sgd"})
+    before = [variable.numpy() for variable in model.trainable_variables]
+    trained.renew_statistics(batches, 2)
+    seen = [inputs[0] for inputs, _ in batches.epoch(1)][:2]
+    bn = model.get_layer("bn")
+    np.testing.assert_allclose(bn.moving_mean.numpy(), [np.mean([x.mean() for x in seen])], rtol=1e-5)
+    np.testing.assert_allclose(bn.moving_variance.numpy(), [np.mean([x.var() for x in seen])], rtol=1e-5)
+    assert bn.momentum == 0.9997
+    for variable, value in zip(model.trainable_variables, before):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_auxiliary_outputs_count_in_training_and_the_first_output_is_tested():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((2, 2, 1))
+    flat = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, [keras.layers.Dense(3, name="out")(flat), keras.layers.Dense(3, name="aside")(flat)])
+    images, labels = some(6, 2, 2, 1)
+    trained = engine(model, {"name": "sgd"}, loss={"name": "cross_entropy", "auxiliary": 0.3})
+    main, aside = (np.asarray(y) for y in model(images))
+    own = [-np.log(evidence.softmax(y)[np.arange(6), labels]).mean() for y in (main, aside)]
+    trained.train(images[None], labels[None], [0.1])
+    assert trained.running()[0] == pytest.approx(own[0] + 0.3 * own[1], rel=1e-5)
+    assert trained.running()[1] == pytest.approx(100 * (main.argmax(1) != labels).mean())
+    assert all(np.any(np.asarray(model.get_layer(name).bias)) for name in ("out", "aside"))        # both have moved
+    logits, _ = trained.evaluate([images[None]], labels)
+    np.testing.assert_allclose(logits, model(images)[0], rtol=1e-5)
+
+
+def test_a_network_that_draws_its_input_is_given_the_label():
+    """CapsNet's decoder: [image, label] → [lengths, image]; the loss sees the image, the gradient of a length no label."""
+    keras.utils.set_random_seed(0)
+    image, label = keras.Input((2, 2, 1)), keras.Input((), dtype="int32")
+    lengths = keras.layers.Dense(3, activation="sigmoid")(keras.layers.Flatten()(image))
+    drawn = keras.layers.Reshape((2, 2, 1))(keras.layers.Embedding(3, 4)(label))
+    model = keras.Model([image, label], [lengths, drawn])
+    images, labels = some(6, 2, 2, 1)
+    trained = engine(model, {"name": "sgd"}, loss={"name": "margin", "reconstruction": 0.5})
+    lengths, drawn = (np.asarray(y) for y in model([images, labels]))
+    present = np.eye(3)[labels]
+    margin = present * np.maximum(0.9 - lengths, 0)**2 + 0.5 * (1 - present) * np.maximum(lengths - 0.1, 0)**2
+    expected = (margin.sum(1) + 0.5 * ((drawn - images)**2).sum((1, 2, 3))).mean()
+    trained.train(images[None], labels[None], [0.0])
+    assert trained.running()[0] == pytest.approx(expected, rel=1e-5)
+    logits, losses = trained.evaluate([images[None]], labels)
+    np.testing.assert_allclose(logits, lengths, rtol=1e-5)
+    assert losses.mean() == pytest.approx(expected, rel=1e-5)
+    assert trained.input_gradients(images, labels).shape == images.shape
+
+
 def test_input_gradients_are_those_of_the_chosen_logit():
     model = linear()
     images, classes = some(5, 2, 2, 1)
@@ -539,6 +595,65 @@ def test_a_stop_inside_an_epoch_is_exact(tmp_path, monkeypatch):
     assert [(row["epoch"], row["step"]) for row in record["history"]] == [(1, 41), (2, 45)]
     assert steps == pytest.approx(43 * [0.05] + 2 * [0.005])
     assert record["status"] == "finished" and record["history"][-1]["rate"] == pytest.approx(0.005)
+
+
+# ------------------------------------------------------------------------------------------------- a graph
+
+class Communities:
+    """A hundred papers of two fields that mostly cite their own."""
+    name, kind, version, sha256, identity, classes = "cora", "graph", "1", "0", "made here", ("a", "b")
+    splits, shape, enlarge = {"train": 40, "test": 40}, (100, 32), "pad"
+
+    def __init__(self):
+        random = np.random.default_rng(0)
+        labels = np.arange(100) % 2
+        linked = [(i, j) for i in range(100) for j in range(i) if random.uniform() < (0.2 if labels[i] == labels[j] else 0.01)]
+        words = random.uniform(size=(100, 32)) < np.where((np.arange(32) % 2)[None] == labels[:, None], 0.4, 0.1)
+        features = words.astype("float32")
+        self.graph = {"features": features, "edges": np.array(linked), "labels": labels, "train": np.arange(40),
+                      "validation": np.arange(40, 60), "test": np.arange(60, 100)}
+
+
+@pytest.mark.parametrize("network", ["gcn", "gcn_mlp"])
+def test_a_graphs_nodes_are_trained_all_at_once(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "load", lambda name: Communities())
+    record, run = train(network, "cora", folder=tmp_path, quiet=True, overrides={"schedule.stop": 150, "schedule.rate": 0.05})
+    assert record["status"] == "finished" and record["history"][-1]["step"] <= 150
+    assert record["dataset"]["splits"] == {"train": 40, "validation": 20, "test": 40}
+    assert len(record["predictions"]["labels"]) == record["result"]["test_images"] == 40
+    wrong = np.not_equal(record["predictions"]["labels"], record["predictions"]["classes"])
+    assert record["result"]["test_error"] == pytest.approx(100 * wrong.mean())
+    if network == "gcn":
+        assert record["result"]["test_error"] <= 10         # neighbours tell what the features alone do not
+        adjacency = np.eye(100, dtype="float32")
+        loaded = keras.models.load_model(run / "model.keras")
+        assert loaded([Communities().graph["features"], adjacency]).shape == (100, 2)
+
+
+@pytest.mark.parametrize("network, dataset, message", [
+    ("gcn", "digits", "gcn takes the nodes of a graph, and digits has images"),
+    ("lenet5_modern", "cora", "lenet5_modern takes images, and cora has a graph")])
+def test_a_data_set_of_another_kind_is_refused(network, dataset, message, tmp_path, monkeypatch):
+    if dataset == "cora":
+        monkeypatch.setattr(datasets, "load", lambda name: Communities())
+    with pytest.raises(datasets.DataError, match=message):
+        train(network, dataset, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensorboard_gets_what_the_log_gets(tmp_path):
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: pip install -e .[tensorboard]")
+    import tensorflow as tf
+    record, run = smoke(tmp_path, schedule__stop=1)
+    assert not (run / "tensorboard").exists()
+    record, run = train("lenet5_modern", "digits", "smoke", run=tmp_path / "other", quiet=True, tensorboard=True,
+                        overrides=SHORT | {"schedule.stop": 1})
+    file, = (run / "tensorboard").iterdir()
+    found = {(value.tag, event.step): float(tf.make_ndarray(value.tensor))
+             for event in tf.compat.v1.train.summary_iterator(str(file)) for value in event.summary.value}
+    row = record["history"][-1]
+    for name in ("rate", "train_loss", "train_error", "validation_loss", "validation_error"):
+        assert found[name, row["step"]] == pytest.approx(row[name], rel=1e-6)
 
 
 # ------------------------------------------------------------------------------------ evidence, export, progress

@@ -5,6 +5,7 @@ that the run is finished.
 """
 import contextlib
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -41,6 +42,8 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
     RunError for a directory that another process holds or that was begun with something else.
     """
     _check_backend(device)
+    if tensorboard and find_spec("tensorboard") is None:
+        raise RunError("TensorBoard is not installed: pip install -e .[tensorboard], or leave --tensorboard out")
     network, card = find(architecture), card_of(architecture)
     resolved = card.recipe(architecture, recipe, overrides)
     loaded = datasets.load(dataset)
