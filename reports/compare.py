@@ -159,7 +159,10 @@ def compare(evidence: Evidence, cards=None) -> list[Row]:
 
 def _errors(card: Card, result: Result, groups) -> list[Row]:
     margin, here, elsewhere = rules().margin_of(card, result.dataset), [], []
+    claimed = {one.dataset for one in card.results if one.architecture == result.architecture and one.unit == result.unit}
     for group in groups:
+        if group.first["dataset"]["name"] in claimed - {result.dataset}:
+            continue                            # it has a claim of its own to be set beside
         values = [run["result"]["test_error"] for run in group.counted]
         judged = judge(values, result.value, margin, len(group.diverged), result.upper)
         other = result.comparable and _other_data(group, result)

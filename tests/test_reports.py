@@ -153,6 +153,13 @@ def test_another_data_set_or_scale_is_not_comparable():
     assert row.verdict == "not comparable" and "500 training images" in row.why
 
 
+def test_runs_on_one_of_a_papers_data_sets_are_not_set_beside_its_figures_for_another():
+    cards = example.card(results=[example.result(), example.result(dataset="mnist", value=1.0)])
+    cifar10, mnist = errors_of(seeds(8.0, 8.0, 8.0), cards)
+    assert (cifar10.verdict, cifar10.n) == ("reproduced", 3)
+    assert (mnist.verdict, mnist.dataset, mnist.n) == ("not run", "mnist", 0)
+
+
 def test_a_number_of_another_network_is_never_judged():
     cards = example.card(results=[example.result(comparable=False, note="another network")])
     assert [row.verdict for row in rows_of(seeds(8.0, 8.0, 8.0), cards)] == ["not comparable"]
