@@ -46,6 +46,7 @@ def main(arguments=None) -> int:
             stream.reconfigure(errors="replace")
     options = parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")      # several trials may share one GPU
     try:
         return options.function(options) or 0
     except (UsageError, RecipeError, CardError) as error:
@@ -64,6 +65,11 @@ def main(arguments=None) -> int:
         if os.environ.get("CNN_REPRO_TRACEBACK"):
             raise
         print(f"repro: {one_line(error)}", file=sys.stderr)
+        return 1
+    except Exception as error:                  # noqa: BLE001  a backend's own errors, a mistake of ours
+        if os.environ.get("CNN_REPRO_TRACEBACK"):
+            raise
+        print(f"repro: {type(error).__name__}: {one_line(error)} (CNN_REPRO_TRACEBACK=1 shows where)", file=sys.stderr)
         return 1
 
 
@@ -238,6 +244,8 @@ def train(options):
     overrides.update({key: getattr(options, key) for key in ("precision", "compile") if getattr(options, key)})
     card.recipe(options.network, options.recipe, overrides)         # wrong names end here, before TensorFlow starts
     _known_dataset(dataset)
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"           # before TensorFlow looks
     start_backend()
     from .training import train as run_training
     record, run = run_training(
@@ -269,8 +277,11 @@ def evaluate(options):
     import numpy as np
     from . import data as datasets
     from .training import export
+    loaded = datasets.load(dataset)
+    if loaded.kind != "images":
+        raise UsageError(f"evaluate classifies images, and {dataset} has {loaded.kind}; the run's record has its error")
     model = export.load(model_path)
-    images, labels = datasets.load(dataset).open_test()
+    images, labels = loaded.open_test()
     scores = (model.predict(np.asarray(images, "float32"), batch_size=500, verbose=0)
               if isinstance(images, np.ndarray) else export.scores_of(model, images))
     if scores.shape[1] <= labels.max():
@@ -278,7 +289,9 @@ def evaluate(options):
     error = 100 * float((scores.argmax(axis=1) != labels).mean())
     print(f"test error {error:.2f} % of {len(labels):,} images of {dataset}")
     if record and dataset == record["dataset"]["name"] and record["result"]:
-        print(f"the run's record says {record['result']['test_error']:.2f} %")
+        views = record["recipe"]["resolved"].get("test", {}).get("views", "one")
+        print(f"the run's record says {record['result']['test_error']:.2f} %"
+              + (f", of {views} views an image" if views != "one" else ""))
 
 
 PROJECTS = {".h5": "keras", ".hdf5": "keras",

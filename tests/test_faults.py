@@ -12,8 +12,8 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 import zipfile
+from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from cnn_repro.repro import cli
 from cnn_repro.repro.data import Batches
 from cnn_repro.repro.data.prepared import Dataset
 from cnn_repro.repro.record import read_record
-from cnn_repro.repro.training import checkpoint, export, run_directory, train
+from cnn_repro.repro.training import checkpoint, export, loop, run_directory, train
 from cnn_repro.repro.training.checkpoint import CheckpointError
+from cnn_repro.repro.training.feed import ImageFeed
 from cnn_repro.repro.training.run_directory import RunDirectory, RunError
 from cnn_repro.repro.training.tensorflow_engine import TensorFlowEngine
 
@@ -145,9 +146,11 @@ def test_f3_sigkill_between_a_checkpoints_write_and_its_name(uninterrupted, tmp_
     assert record["resumed_at"] == [EPOCH] and record["weights_sha256"] == uninterrupted["weights_sha256"]
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_f2_a_signal_saves_the_step_and_the_same_command_goes_on(number, code, uninterrupted, tmp_path, monkeypatch, capsys):
-    whole_step, left = TensorFlowEngine.train, [7]
+# calls of four steps: in the middle of an epoch, before its short last batch, and with the very last step
+@pytest.mark.parametrize("calls, number, code", [(9, signal.SIGTERM, 143), (5, signal.SIGINT, 130), (20, signal.SIGTERM, 143)])
+def test_f2_a_signal_saves_the_step_and_the_same_command_goes_on(calls, number, code, uninterrupted, tmp_path, monkeypatch,
+                                                                 capsys):
+    whole_step, left = TensorFlowEngine.train, [calls]
 
     def step(self, *arguments):
         whole_step(self, *arguments)
@@ -162,13 +165,36 @@ def test_f2_a_signal_saves_the_step_and_the_same_command_goes_on(number, code, u
     assert signal.getsignal(number) is before
     record = read_record(tmp_path / "a run" / "record.json")
     reached = checkpoint.read(checkpoint.found(tmp_path / "a run" / "checkpoints")[0])[0]
-    assert record["status"] == "interrupted" and 0 < reached < STEPS and reached % EPOCH
+    assert record["status"] == "interrupted" and reached == {9: 33, 5: 20, 20: STEPS}[calls]
     assert capsys.readouterr().err == (f"repro: interrupted: {number.name} at step {reached}; the same command goes on "
                                        f"there ({tmp_path / 'a run'})\n")
     assert cli.main(command) == 0
     record = read_record(tmp_path / "a run" / "record.json")
     assert record["resumed_at"] == [reached] and record["weights_sha256"] == uninterrupted["weights_sha256"]
     assert cli.main(command) == 0 and "finished already" in capsys.readouterr().out
+
+
+def test_f2_a_signal_before_the_first_step_ends_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ImageFeed, "prepare", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+    assert cli.main(["train", "tiny", "--run", str(tmp_path), "--quiet"]) == 143
+    assert read_record(tmp_path / "record.json")["reason"] == "SIGTERM; the same command goes on"
+    assert capsys.readouterr().err.startswith("repro: interrupted: SIGTERM")
+
+
+def test_a_long_epoch_is_saved_on_the_way(uninterrupted, killed_after, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    killed_after(31, tmp_path)
+    record = tiny_run(tmp_path)
+    assert record["resumed_at"] == [29] and record["weights_sha256"] == uninterrupted["weights_sha256"]
+
+
+def test_starting_again_loses_nothing_of_the_record_before_the_first_step(killed_after, tmp_path, monkeypatch):
+    killed_after(50, tmp_path)
+    monkeypatch.setattr(ImageFeed, "prepare", lambda self: (_ for _ in ()).throw(ValueError("too early")))
+    with pytest.raises(ValueError, match="too early"):
+        tiny_run(tmp_path)
+    record = read_record(tmp_path / "record.json")
+    assert record["status"] == "failed" and len(record["history"]) == 2
 
 
 # ---------------------------------------------------------------------------------------------------- F4, F5
@@ -180,7 +206,7 @@ def test_f4_a_full_disk_leaves_the_older_checkpoint_whole(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))          # the system refuses to write any further
     try:
         with pytest.raises(CheckpointError, match=r"step-000000002.checkpoint: cannot write the checkpoint of 1.1 MiB "
-                                                  r"\(File too large\); the one before is intact"):
+                                                  r"\(File too large\); those before are intact"):
             checkpoint.save(tmp_path, 2, {}, arrays)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -277,6 +303,7 @@ def test_f6_other_code_and_other_data_are_refused_unless_forced(uninterrupted, k
         tiny_run(tmp_path)
     record = tiny_run(tmp_path, force=True)
     assert record["code_sha256"] == "0" * 64 and record["weights_sha256"] == uninterrupted["weights_sha256"]
+    assert [(one["key"], one["from"]) for one in record["forced"]] == [("code_sha256", f"step-{EPOCH:09d}.checkpoint")]
 
     def other(self, source, manifest, original=Dataset.__init__):
         original(self, source, manifest)
@@ -287,10 +314,54 @@ def test_f6_other_code_and_other_data_are_refused_unless_forced(uninterrupted, k
         tiny_run(tmp_path)
 
 
-def test_a_finished_run_asked_for_something_else_says_so(uninterrupted, tmp_path):
-    tiny_run(tmp_path)
+@pytest.mark.parametrize("changed", [{"seed": 3}, {"layers": "stock"}, {"overrides": {"batch": 32}}])
+def test_f6_what_would_make_the_record_untrue_cannot_be_forced(changed, killed_after, tmp_path):
+    killed_after(25, tmp_path)
+    with pytest.raises(RunError, match="which cannot be forced"):
+        tiny_run(tmp_path, force=True, **changed)
+
+
+def test_a_forced_run_is_another_run_and_says_from_where(killed_after, tmp_path):
+    killed_after(25, tmp_path)
+    before = json.loads((tmp_path / "config.json").read_text())["id"]
+    record = tiny_run(tmp_path, force=True, overrides={"schedule.stop": 63})
+    assert record["history"][-1]["step"] == 63 and record["id"] != before
+    assert record["forced"] == [{"key": "recipe.resolved.schedule.stop", "was": "70", "is": "63",
+                                 "from": f"step-{EPOCH:09d}.checkpoint"}]
+    assert tiny_run(tmp_path, overrides={"schedule.stop": 63}) == read_record(tmp_path / "record.json")
+
+
+def test_before_the_first_checkpoint_another_request_takes_the_place_of_the_old_one(tmp_path):
+    with pytest.raises(ValueError, match="cannot be built"):
+        tiny_run(tmp_path, overrides={"input.size": 1})
+    assert tiny_run(tmp_path)["status"] == "finished"
+
+
+def test_a_finished_run_asked_for_something_else_says_so_and_names_other_code(tmp_path, monkeypatch, capsys):
+    record = tiny_run(tmp_path)
     with pytest.raises(RunError, match="seed was 0, is 1"):
         tiny_run(tmp_path, seed=1)
+    monkeypatch.setattr("cnn_repro.repro.training.run.code_sha256", lambda: "0" * 64)
+    assert tiny_run(tmp_path, force=True)["id"] == record["id"]
+    assert "finished already, by other code or versions than now" in capsys.readouterr().out
+
+
+def test_what_a_kill_left_half_written_goes(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    left = [tmp_path / ".record.json.x1", tmp_path / "checkpoints" / ".step-000000021.checkpoint.y2"]
+    for path in left:
+        path.write_bytes(b"half")
+    with RunDirectory(tmp_path):
+        assert not any(path.exists() for path in left)
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(run_directory.fcntl, "flock", none)
+    with pytest.raises(RunError, match="this file system has no locks .No locks available."):
+        RunDirectory(tmp_path).__enter__()
 
 
 def test_f11_a_second_process_is_told_who_holds_the_run(tmp_path):
@@ -341,13 +412,19 @@ def test_f14_no_gpu_and_no_memory_are_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
     assert cli.main(["train", "tiny", "--run", str(tmp_path), "--device", "gpu"]) == 1
     assert "TensorFlow sees no GPU here" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with monkeypatch.context() as patch:
+        patch.setattr("cnn_repro.repro.training.train", lambda *_, **__: (_ for _ in ()).throw(
+            ValueError(os.environ["CUDA_VISIBLE_DEVICES"])))
+        assert cli.main(["train", "tiny", "--run", str(tmp_path), "--device", "cpu"]) == 1
+        assert capsys.readouterr().err == "repro: -1\n"           # before TensorFlow looked
 
     def exhausted(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[64,8,8,8]")
 
     monkeypatch.setattr(TensorFlowEngine, "train", exhausted)
     assert cli.main(["train", "tiny", "--run", str(tmp_path), "--quiet"]) == 1
-    assert "no memory for a batch of 64 images of 8×8×1; --set batch=N" in capsys.readouterr().err
+    assert "no memory for a batch of 64 images of 8×8×1, while training; --set batch=N" in capsys.readouterr().err
     assert read_record(tmp_path / "record.json")["status"] == "failed"
 
 
@@ -356,7 +433,7 @@ def test_f14_no_gpu_and_no_memory_are_one_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_f12_trials_side_by_side_are_those_one_after_the_other(uninterrupted, tmp_path):
     """In one tree, started together with the data not prepared yet: nothing lost, nothing mixed."""
-    cards, seeds = tmp_path / "cards", range(4)
+    cards, seeds = tmp_path / "cards", range(8)
     environment = os.environ | {"CNN_REPRO_DATA": str(tmp_path / "data")}
     children = [subprocess.Popen(
         [sys.executable, str(SCRIPT), str(cards), "train", "tiny", "--runs", str(tmp_path / "runs"), "--seed", str(seed),
@@ -450,8 +527,15 @@ def test_f17_pickles_are_no_models_and_no_checkpoints(tmp_path):
 
 def test_f19_a_clock_that_jumps_changes_nothing(uninterrupted, tmp_path, monkeypatch):
     jumps = iter(range(10**9))
-    monkeypatch.setattr(time, "time", lambda: 1e9 - 3600 * next(jumps))
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return datetime(2020, 1, 1, tzinfo=zone) - timedelta(hours=next(jumps))
+
+    monkeypatch.setattr("cnn_repro.repro.record.datetime", Clock)
     record = tiny_run(tmp_path)
+    assert record["started"].startswith("20") and record["ended"] < record["started"]
     assert record["status"] == "finished" and record["weights_sha256"] == uninterrupted["weights_sha256"]
     assert 0 < record["wall_seconds"] < 600
 
@@ -459,9 +543,10 @@ def test_f19_a_clock_that_jumps_changes_nothing(uninterrupted, tmp_path, monkeyp
 @pytest.mark.slow
 def test_f10_f19_f20_no_network_another_locale_a_read_only_home_and_blanks_in_the_path(uninterrupted, tmp_path):
     home = tmp_path / "home"
-    home.mkdir(mode=0o555)
+    home.touch()                            # a file: nothing can be written below it, not even by root
     place = tmp_path / "a run – with blanks"
-    child = tiny_process(place, blocked=True, HOME=str(home), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    child = tiny_process(place, blocked=True, HOME=str(home), XDG_CACHE_HOME="", CNN_REPRO_DATA="", TMPDIR=str(tmp_path),
+                         LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert child.returncode == 0, child.stderr[-2000:]
     assert read_record(place / "record.json")["weights_sha256"] == uninterrupted["weights_sha256"]
 
@@ -510,15 +595,26 @@ def test_float16_resumes_exactly_with_its_loss_scale(killed_after, tmp_path):
     assert tiny_run(tmp_path / "killed", **more)["weights_sha256"] == whole["weights_sha256"]
 
 
-def test_averages_and_a_plateau_resume_exactly(killed_after, tmp_path):
-    more = {"overrides": {"average.decay": 0.99, "schedule.kind": "plateau", "schedule.rate": 0.1, "schedule.stop": 84,
-                          "schedule.watch": "validation_error", "schedule.patience": 1, "schedule.factor": 0.1}}
+def test_averages_resume_exactly(killed_after, tmp_path):
+    more = {"overrides": {"average.decay": 0.99, "statistics": 5}}
     whole = tiny_run(tmp_path / "whole", **more)
-    assert whole["history"][-1]["rate"] < 0.1 or len(whole["history"]) == 4
-    killed_after(70, tmp_path / "killed", **more)
+    killed_after(50, tmp_path / "killed", **more)
     again = tiny_run(tmp_path / "killed", **more)
-    assert again["weights_sha256"] == whole["weights_sha256"] and learning(again) == learning(whole)
-    assert again["result"] == whole["result"]
+    assert again["weights_sha256"] == whole["weights_sha256"] and again["result"] == whole["result"]
+    assert learning(again) == learning(whole)
+
+
+def test_what_a_schedule_has_observed_resumes_exactly(killed_after, tmp_path):
+    """At a rate too small to learn, patience runs out: the rate falls after every second epoch, and the run ends early."""
+    more = {"overrides": {"schedule.kind": "plateau", "schedule.rate": 1e-6, "schedule.stop": 8, "schedule.unit": "epochs",
+                          "schedule.watch": "validation_error", "schedule.patience": 1, "schedule.factor": 0.1,
+                          "schedule.early_stop": {"watch": "validation_error", "patience": 4}}}
+    whole = tiny_run(tmp_path / "whole", **more)
+    killed_after(4 * EPOCH + 3, tmp_path / "killed", **more)
+    again = tiny_run(tmp_path / "killed", **more)
+    assert again["resumed_at"] == [4 * EPOCH] and learning(again) == learning(whole)
+    assert whole["history"][-1]["rate"] < 1e-6 and len(whole["history"]) < 8
+    assert again["weights_sha256"] == whole["weights_sha256"]
 
 
 # --------------------------------------------------------------------------------------------------- helpers

@@ -3,6 +3,7 @@
 Each side trains in a process of its own and waits there while the other does; they take turns, epoch by epoch. Ours is
 what `train` does, with augmentation, metrics, log and a checkpoint after every epoch; only the images are random ones.
 """
+import contextlib
 import multiprocessing
 import os
 import tempfile
@@ -52,8 +53,10 @@ class Side:
         return self
 
     def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self._pipe.send(None)               # it leaves its loop and its temporary folder
+        self._process.join(30)
         self._process.kill()
-        self._process.join()
 
     def run(self, count: int) -> None:
         """`count` epochs. Raises RuntimeError where the process has ended."""
@@ -79,7 +82,7 @@ def _pytorch(pipe, precision):
 
 
 def _ours(pipe, precision):
-    from ..training.loop import Loop
+    from ..training.loop import Loop, Signals
     from ..training.run_directory import RunDirectory
     from ..training.schedule import Schedule
     engine, batches = _engine(precision)
@@ -89,16 +92,16 @@ def _ours(pipe, precision):
         while pipe.recv():
             epoch += 1
             loop.schedule = Schedule({"kind": "constant", "rate": 0.1, "unit": "epochs", "stop": epoch}, len(batches))
-            loop.train("", quiet=True)
+            loop.train(Signals(), "", quiet=True)
             pipe.send(loop.entry["history"][-1]["train_loss"])
 
 
 def _steps_alone(pipe, precision):
     engine, batches = _engine(precision)
-    inputs, targets = next(batches.epoch(1))
+    inputs, targets = next(batches.epoch(1, engine.steps_a_call))
     while pipe.recv():
-        for _ in range(len(batches)):
-            engine.train(inputs, targets, np.array([0.1], "float32"))
+        for _ in range(len(batches) // len(targets)):
+            engine.train(inputs, targets, np.full(len(targets), 0.1, "float32"))
         pipe.send(engine.running())
 
 

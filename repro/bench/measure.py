@@ -33,7 +33,7 @@ def bench(chosen=(), kinds=KINDS[:2], rounds: int = 9, batch: int | None = None,
         for network in networks.NETWORKS:
             if not chosen or network.name in chosen:
                 yield network_row(network, rounds, batch or network.batch, form, sample)
-    if "harness" in kinds:
+    if "harness" in kinds and not chosen:
         yield from harness.rows(rounds)
     wanted = [operator for operator in operators.OPERATORS if not chosen or operator.layer in chosen]
     for operator in wanted if "operator" in kinds else ():

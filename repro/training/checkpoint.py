@@ -9,6 +9,7 @@ a file is ever executed: no pickles. Keras's own are not used, because a kill be
 while it saves, loses both the old state and the new one.
 """
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -56,7 +57,7 @@ def save(folder: Path, step: int, numbers: dict, arrays: Iterable[tuple[str, np.
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         digest = hashlib.sha256()
         with os.fdopen(descriptor, "wb") as file:
-            for part in (head, *(little_endian(array) for _, array in arrays)):
+            for part in itertools.chain([head], (little_endian(array) for _, array in arrays)):
                 file.write(part)
                 digest.update(part)
             file.write(digest.digest())
@@ -67,7 +68,7 @@ def save(folder: Path, step: int, numbers: dict, arrays: Iterable[tuple[str, np.
         sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot write the checkpoint of {size / 2**20:.1f} MiB "
-                              f"({error.strerror or error}); the one before is intact: free space and give the same "
+                              f"({error.strerror or error}); those before are intact: free space and give the same "
                               "command again") from None
     finally:
         if temporary is not None:
@@ -85,21 +86,22 @@ def found(folder: Path) -> list[Path]:
 def load_newest(folder: Path, say=print) -> tuple[int, dict, dict[str, np.ndarray]] | None:
     """(step, numbers, arrays by name) of the newest whole checkpoint; None where there is none at all.
 
-    A damaged one is said and passed over. Raises CheckpointError where all are damaged: a run must not silently start
-    again.
+    A damaged one is said, set aside as *.damaged and passed over. Raises CheckpointError where all are damaged: a run
+    must not silently start again.
     """
-    paths, reasons = found(folder), []
-    for path in paths:
+    damaged = {}
+    for path in found(folder):
         try:
             state = read(path)
         except CheckpointError as error:
-            reasons.append(str(error))
+            damaged[path] = str(error)
             continue
-        for reason in reasons:
+        for other, reason in damaged.items():
             say(f"{reason}; going on from {path.name}, the one before")
+            other.rename(other.with_name(other.name + ".damaged"))
         return state
-    if reasons:
-        raise CheckpointError(f"no whole checkpoint in {folder} ({'; '.join(reasons)}); "
+    if damaged:
+        raise CheckpointError(f"no whole checkpoint in {folder} ({'; '.join(damaged.values())}); "
                               "to train from the start remove that folder, or choose another with --run DIR")
     return None
 

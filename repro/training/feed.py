@@ -44,6 +44,7 @@ class ImageFeed:
             self._images, self._labels, self._recipe, self._preprocessing, self._size, self._loaded.enlarge, self._seed,
             self._training, len(self._loaded.classes))
         self.held_out_labels = self._labels[self._validation]
+        next(iter(self._blocks(self._images, self._recipe, self._training[:1])))    # the test's views, before any training
 
     def held_out(self):
         return self._blocks(self._images, self._recipe, self._validation)
@@ -77,7 +78,11 @@ class GraphFeed:
     def __init__(self, network, loaded, recipe: dict, seed: int):
         self._graph, self._recipe = loaded.graph, recipe
         self.input_shape = self._graph["features"].shape[1:]
-        held_out = recipe["validation"] and len(self._graph["validation"])
+        held_out = len(self._graph["validation"])
+        if recipe["validation"] not in (0, held_out):
+            raise datasets.DataError(f"{loaded.name} has its own {held_out} nodes to validate on: validation is 0 or "
+                                     f"{held_out}, not {recipe['validation']}")
+        held_out = recipe["validation"]
         self.splits = {"train": len(self._graph["train"]), "validation": held_out, "test": len(self._graph["test"])}
         # the 1st-order model has a weight of its own for the node itself (Kipf and Welling 2017, equation 6)
         rule = "neighbours" if network.name == "gcn_first_order" else "renormalized"

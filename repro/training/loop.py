@@ -28,10 +28,13 @@ class TrainingStopped(Exception):
 
 
 class Signals:
-    """Within it a first Ctrl-C or SIGTERM only asks, in `asked`; a second one breaks off as ever."""
+    """Within it Ctrl-C and SIGTERM end a run as "interrupted": at once, or where `waiting` is set after the step.
+
+    A second one while the first waits breaks off as ever.
+    """
 
     def __init__(self):
-        self.asked = None
+        self.asked, self.waiting = None, False
 
     def __enter__(self):
         self._before = {}
@@ -40,9 +43,12 @@ class Signals:
         return self
 
     def _ask(self, number, _):
+        name = signal.Signals(number).name
+        if not self.waiting:
+            raise TrainingStopped("interrupted", f"{name}; the same command goes on")
         if self.asked:
             raise KeyboardInterrupt
-        self.asked = signal.Signals(number)
+        self.asked = name
 
     def __exit__(self, *_):
         for one, handler in self._before.items():
@@ -67,6 +73,7 @@ class Loop:
         """Go back to the newest whole checkpoint; False where there is none. Raises CheckpointError."""
         found = checkpoint.load_newest(self.run.checkpoints)
         if found is None:
+            self.entry["history"] = []
             self.run.cut_log(0)
             return False
         self.step, numbers, arrays = found
@@ -75,7 +82,8 @@ class Loop:
             self.schedule.restore(numbers["schedule"])
             self.entry["history"], self.spent = numbers["history"], numbers["epoch_seconds"]
         except (ValueError, KeyError) as error:
-            raise checkpoint.CheckpointError(f"{self.run.checkpoints}: {error}; choose another directory with "
+            reason = "the checkpoint is of another kind of schedule" if isinstance(error, KeyError) else error
+            raise checkpoint.CheckpointError(f"{self.run.checkpoints}: {reason}; choose another directory with "
                                              "--run DIR") from None
         self.run.cut_log(self.step)
         return True
@@ -94,24 +102,26 @@ class Loop:
                                       if name.startswith(("model/", "optimizer/")))
 
     # ---------------------------------------------------------------------------------------------- run
-    def train(self, title: str, quiet: bool = False) -> None:
+    def train(self, signals: Signals, title: str, quiet: bool = False) -> None:
         """All that is left of the schedule. Raises TrainingStopped when it diverges or is asked to end."""
         length = len(self.batches)
-        with Signals() as signals, Progress(self.schedule.steps, self.schedule.epochs, title, quiet) as progress:
+        with Progress(self.schedule.steps, self.schedule.epochs, title, quiet) as progress:
             progress.advance(self.step)
+            signals.waiting = True
             while self.step < self.schedule.steps and not self.schedule.finished:
                 first = self.step // length * length
                 row = self._epoch(first // length + 1, self.step - first, progress, signals)
                 self.schedule.observe_epoch(row)
                 self.entry["history"].append(row)
+                self._report(row, "epoch")          # first: a resume drops what the log has beyond the checkpoint
                 self.save()
                 self.write()
                 progress.epoch(row)
-                self._report(row, "epoch")
                 guessing = no_better_than_guessing(row["train_error"], self.batches.targets)
                 if guessing and first < CHECK_EVERY <= self.step:           # once, and not of the very first steps
                     progress.warn(f"after {self.step} steps the training error is {row['train_error']:.1f} %, that of guessing")
                 self._leave_if_asked(signals)
+        signals.waiting = False
 
     def _epoch(self, epoch: int, start: int, progress, signals) -> dict:
         """The rest of one epoch from its step `start` on; returns its row of the history."""
@@ -153,7 +163,8 @@ class Loop:
         if len(self.held_out_labels):
             with self.engine.evaluated():
                 logits, losses = self.engine.evaluate(self.held_out(), self.held_out_labels)
-            row["validation_loss"] = float(losses.mean())
+            loss = float(losses.mean())         # may overflow before batch normalisation's averages have settled
+            row["validation_loss"] = loss if math.isfinite(loss) else None
             row["validation_error"] = error_percent(logits, counted(self.held_out_labels))
         return rounded(row)
 
@@ -165,8 +176,8 @@ class Loop:
         return loss, error
 
     def _leave_if_asked(self, signals) -> None:
-        if signals.asked and self.step < self.schedule.steps:
-            raise TrainingStopped("interrupted", f"{signals.asked.name} at step {self.step}; the same command goes on there")
+        if signals.asked:
+            raise TrainingStopped("interrupted", f"{signals.asked} at step {self.step}; the same command goes on there")
 
     def _report(self, row: dict, what: str) -> None:
         self.run.log(what=what, **row)
@@ -192,4 +203,5 @@ def no_better_than_guessing(error: float, labels: np.ndarray) -> bool:
 
 
 def rounded(row: dict) -> dict:
-    return {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}
+    """Floats to seven digits."""
+    return {key: float(f"{value:.7g}") if isinstance(value, float) else value for key, value in row.items()}

@@ -3,7 +3,7 @@ import sys
 
 
 class Progress:
-    """Use as a context: `with Progress(steps) as progress`, then `advance` and `epoch`."""
+    """Use as a context: `with Progress(steps, epochs, title) as progress`, then `advance` and `epoch`."""
 
     def __init__(self, steps: int, epochs: int, title: str, quiet: bool = False):
         self._steps, self._epochs, self._title, self._quiet = steps, epochs, title, quiet
@@ -39,7 +39,8 @@ class Progress:
         line = (f"epoch {row['epoch']:3d}/{self._epochs}  step {row['step']:6d}  rate {row['rate']:<8.3g} "
                 f"train loss {row['train_loss']:.4f}  error {row['train_error']:5.2f} %")
         if row["validation_error"] is not None:
-            line += f"   validation loss {row['validation_loss']:.4f}  error {row['validation_error']:5.2f} %"
+            loss = "no number" if row["validation_loss"] is None else f"{row['validation_loss']:.4f}"
+            line += f"   validation loss {loss}  error {row['validation_error']:5.2f} %"
         line += f"   {row['seconds']:.0f} s  {row['images_per_second']:.0f} images/s"
         self._say(line)
 

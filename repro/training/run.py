@@ -4,6 +4,7 @@ The same command again finds the same directory (run_directory.py): it goes on w
 that the run is finished.
 """
 import contextlib
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +17,10 @@ from ...architectures import build, describe, find
 from .. import data as datasets
 from .. import record as records
 from ..papers import card_of
+from ..papers.recipe import NOT_TRAINING
 from . import evidence, export
 from .feed import feed_of
-from .loop import Loop, TrainingStopped, counted, error_percent, no_better_than_guessing, rounded
+from .loop import CHECK_EVERY, Loop, Signals, TrainingStopped, counted, error_percent, no_better_than_guessing, rounded
 from .run_directory import RunDirectory, RunError, code_sha256, run_name, versions
 from .schedule import Schedule
 from .tensorflow_engine import TensorFlowEngine
@@ -34,14 +36,17 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
     """Train, or go on with a training, and return (record, run directory).
 
     layers: "explicit" for ours, "stock" for keras.layers. run: the run directory, else one in `folder` that is named
-    after what is asked for. force: go on although config, code, versions or data are not those that it was begun with.
+    after what is asked for. force: go on although recipe, code, versions or data are not those that it was begun with;
+    the record says so.
     deterministic: TensorFlow's deterministic operations; resumed and uninterrupted runs are then equal bit for bit.
     device: "cpu" or "gpu", where it must be that one.
     A run that diverges, learns nothing or is asked to stop is returned with that status in its record; one that fails
-    is raised again. Raises ArchitectureError, CardError, RecipeError or DataError before anything is written, and
-    RunError for a directory that another process holds or that was begun with something else.
+    is raised again. Raises ArchitectureError, CardError, RecipeError or DataError for what cannot be trained, and RunError
+    for a directory that another process holds or that was begun with something else.
     """
     _check_backend(device)
+    if seed < 0:
+        raise ValueError(f"a seed is 0 or more, not {seed}")
     if tensorboard and find_spec("tensorboard") is None:
         raise RunError("TensorBoard is not installed: pip install -e .[tensorboard], or leave --tensorboard out")
     network, card = find(architecture), card_of(architecture)
@@ -54,14 +59,15 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
         "id": records.new_id(architecture, loaded.name.replace("/", "_").replace(":", "_"), recipe, f"s{seed}"),
         "architecture": architecture, "layers": layers, "seed": seed, "deterministic": deterministic,
         "dataset": {"name": loaded.name, "version": loaded.version, "sha256": loaded.sha256},
-        "recipe": {"name": recipe, "resolved": resolved.resolved},
+        "recipe": {"name": recipe, "resolved": {
+            key: value for key, value in resolved.resolved.items() if key not in NOT_TRAINING}},
         "code_sha256": code_sha256(), "versions": versions()}
 
     with RunDirectory(path) as directory:
         before = directory.record()
-        if before and before["status"] in ENDED and not force:
-            directory.same_job(asked)
-            print(f"{path}: {before['status']} already" + (f" ({before['reason']})" if before["reason"] else "")
+        if before and before["status"] in ENDED:
+            other = directory.same_job(asked)
+            print(f"{path}: {before['status']} already{other}" + (f" ({before['reason']})" if before["reason"] else "")
                   + "; to train once more choose another directory with --run DIR")
             return before, path
         config = directory.agree(asked, force)
@@ -71,7 +77,7 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
             "wall_seconds": None, "peak_memory_mib": None, **records.provenance(),
             "backend": keras.backend.backend(), "precision": POLICIES[resolved.resolved.get("precision", "float32")],
             "compile": resolved.resolved.get("compile", "graph"), "deterministic": deterministic,
-            "code_sha256": asked["code_sha256"], "weights_sha256": None, "resumed_at": [],
+            "code_sha256": asked["code_sha256"], "weights_sha256": None, "resumed_at": [], "forced": config["forced"],
             "layers": layers, "paper": card.name, "architecture": architecture, "seed": seed,
             "dataset": {
                 "name": loaded.name, "version": loaded.version, "sha256": loaded.sha256, "identity": loaded.identity,
@@ -81,6 +87,8 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
                 "overrides": resolved.overrides, "differences": list(resolved.differences)},
             "model": None, "history": [], "result": {}}
         entry["hardware"]["accelerators"] = _accelerators()
+        # until the checkpoint is read, what is known of the run is what its last record says
+        entry.update({key: before[key] for key in ("model", "history", "resumed_at") if before and before.get(key)})
         _carry_out(entry, before, directory, _Job(network, loaded, feed, resolved.resolved, seed, layers, deterministic,
                                                   tensorboard, quiet))
     return entry, path
@@ -93,6 +101,7 @@ class _Job:
         self.network, self.loaded, self.feed, self.recipe = network, loaded, feed, recipe
         self.seed, self.layers = seed, layers
         self.deterministic, self.tensorboard, self.quiet = deterministic, tensorboard, quiet
+        self.phase = "before the first step"
 
     def model(self) -> keras.Model:
         """The network with fresh weights of the seed, in the recipe's precision."""
@@ -113,29 +122,30 @@ def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _
         entry["peak_memory_mib"] = max(records.peak_memory_mib() or 0, (before or {}).get("peak_memory_mib") or 0)
         records.write_record(directory.path / "record.json", entry)
 
-    if before:
-        entry["resumed_at"] = list(before.get("resumed_at", []))
     write()
     try:
-        _train_and_test(entry, directory, job, write)
+        with Signals() as signals:
+            _train_and_test(entry, directory, job, write, signals)
         entry["status"] = "finished"
     except TrainingStopped as stop:
         entry["status"], entry["reason"] = stop.status, str(stop)
     except KeyboardInterrupt:
-        entry["status"], entry["reason"] = "interrupted", f"stopped by the user or the system in {directory.path}"
+        entry["status"], entry["reason"] = "interrupted", f"SIGINT, twice; the same command goes on in {directory.path}"
         raise
     except BaseException as error:
         entry["status"], entry["reason"] = "failed", f"{type(error).__name__}: {error}".splitlines()[0][:500]
         if _out_of_memory(error):
             raise RunError(f"the device has no memory for a batch of {job.recipe['batch']} images of "
-                           f"{'×'.join(map(str, job.feed.input_shape))}; --set batch=N with a smaller N") from None
+                           f"{'×'.join(map(str, job.feed.input_shape))}, {job.phase}; --set batch=N with a smaller N"
+                           ) from None
         raise
     finally:
         entry["ended"] = records.now()
-        write()
+        with contextlib.suppress(OSError) if sys.exc_info()[0] else contextlib.nullcontext():
+            write()                             # a full disk must not hide what went wrong
 
 
-def _train_and_test(entry, directory, job, write) -> None:
+def _train_and_test(entry, directory, job, write, signals) -> None:
     feed = job.feed
     if job.deterministic:
         import tensorflow as tf
@@ -144,6 +154,9 @@ def _train_and_test(entry, directory, job, write) -> None:
     entry["model"] = describe(model)
     engine = TensorFlowEngine(model, job.recipe)
     feed.prepare()
+    inputs = model.inputs[0] if len(model.inputs) == 2 and job.loaded.kind != "graph" else model.inputs
+    scoring = keras.Model(inputs, model.outputs[0], name=model.name)            # without decoders and auxiliary outputs
+    deployed = feed.deployable(scoring)         # built before the first step: what cannot be is known at once
     board = None
     if job.tensorboard:
         from .board import Board
@@ -157,33 +170,36 @@ def _train_and_test(entry, directory, job, write) -> None:
         print(f"{directory.path}: {job.network.name} on {job.loaded.name} by {entry['paper']}/{entry['recipe']['name']}, "
               f"seed {job.seed}, {entry['model']['parameters']:,} parameters"
               + (f", goes on at step {loop.step}" if resumed else ""), flush=True)
-    loop.train(f"{job.network.name} on {job.loaded.name}", job.quiet)
+    job.phase = "while training"
+    loop.train(signals, f"{job.network.name} on {job.loaded.name}", job.quiet)
 
+    job.phase = "while testing"
     entry["weights_sha256"] = loop.weights_sha256()
     whole = [row for row in entry["history"] if row["step"] % len(feed.batches) == 0] or entry["history"]
-    if no_better_than_guessing(whole[-1]["train_error"], feed.batches.targets):
+    enough = whole[-1]["step"] % len(feed.batches) == 0 or loop.step >= CHECK_EVERY
+    if enough and no_better_than_guessing(whole[-1]["train_error"], feed.batches.targets):
         raise TrainingStopped("stuck", f"stuck at chance: the training error ended at {whole[-1]['train_error']:.1f} %, "
                                        "no better than naming the most frequent class")
     with engine.evaluated():
+        validation_error = entry["history"][-1]["validation_error"]
         if job.recipe.get("statistics"):
             engine.renew_statistics(feed.batches, job.recipe["statistics"])
-        inputs = model.inputs[0] if len(model.inputs) == 2 and job.loaded.kind != "graph" else model.inputs
-        scoring = keras.Model(inputs, model.outputs[0], name=model.name)        # without decoders and auxiliary outputs
-        export.save(feed.deployable(scoring), directory.path / "model.keras")
-        entry.update(test(engine, feed, job.seed, entry))
+            if validation_error is not None:
+                logits, _ = engine.evaluate(feed.held_out(), feed.held_out_labels)
+                validation_error = error_percent(logits, counted(feed.held_out_labels))
+        export.save(deployed, directory.path / "model.keras")
+        entry.update(test(engine, feed, job.seed))
+    entry["result"] |= rounded({
+        "train_error": whole[-1]["train_error"], "validation_error": validation_error,
+        **{key: entry["model"][key] for key in ("parameters", "multiply_adds", "connections")}})
 
 
-def test(engine, feed, seed: int, entry: dict) -> dict:
+def test(engine, feed, seed: int) -> dict:
     """Open the test set, this once, and return what the record says of it."""
     labels, blocks, look = feed.open_test()
     logits, losses = engine.evaluate(blocks, labels)
     labels = counted(labels)
-    last = entry["history"][-1]
-    result = {
-        "test_error": error_percent(logits, labels), "test_loss": float(losses.mean()), "test_images": len(labels),
-        "train_error": last["train_error"], "validation_error": last["validation_error"],
-        "parameters": entry["model"]["parameters"], "multiply_adds": entry["model"]["multiply_adds"],
-        "connections": entry["model"]["connections"]}
+    result = {"test_error": error_percent(logits, labels), "test_loss": float(losses.mean()), "test_images": len(labels)}
     if logits.shape[1] > 5:
         best = np.argpartition(-logits, 5, axis=1)[:, :5]
         result["test_top5_error"] = 100.0 * float((best != labels[:, None]).all(axis=1).mean())
@@ -209,9 +225,11 @@ def _check_backend(device: str | None) -> None:
     if device == "gpu" and not tf.config.list_physical_devices("GPU"):
         raise RunError("TensorFlow sees no GPU here; pip install -e .[gpu] brings its CUDA libraries, --device cpu "
                        "trains without")
-    if device == "cpu":
-        with contextlib.suppress(RuntimeError):         # TensorFlow has looked at the devices already
+    if device == "cpu" and tf.config.get_visible_devices("GPU"):
+        try:
             tf.config.set_visible_devices([], "GPU")
+        except RuntimeError:
+            raise RunError("this process has taken the GPU already; --device cpu is for a process of its own") from None
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
     config.json      what was asked for; the same command again must ask for the same
     lock             held while a process trains; the system lets go of it when that process ends, however it ends
     checkpoints/     the last states (checkpoint.py)
-    log.jsonl        a line every 50 steps and an epoch: loss, error, rate, images a second
+    log.jsonl        a line every 50 steps and an epoch: loss, error, rate; an epoch's has images a second too
     model.keras      the trained network behind its preprocessing
     record.json      what the report reads, from the first moment on
 """
@@ -19,7 +19,9 @@ from .. import record as records
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("layers", "architectures", "repro/training", "repro/data", "repro/papers")      # what a training depends on
-FRAMEWORKS = ("keras", "tensorflow", "jax", "numpy")
+FRAMEWORKS = ("keras", "tensorflow", "numpy")
+# what --force cannot change: with these the checkpoint would be of something else, or its positions mean other images
+FIXED = ("architecture", "layers", "seed", "dataset.name", "recipe.resolved.batch", "recipe.resolved.validation")
 
 
 class RunError(ValueError):
@@ -43,14 +45,22 @@ class RunDirectory:
                            "--run DIR") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = _holder(self._lock)
             self._lock.close()
             raise RunError(f"{self.path} is being trained by {holder}; wait for it, or choose another directory with "
                            "--run DIR") from None
+        except OSError as error:
+            self._lock.close()
+            raise RunError(f"{self.path}: this file system has no locks ({error.strerror}); choose a directory on "
+                           "another with --run DIR") from None
         self._lock.truncate(0)
         self._lock.write(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": records.now()}))
         self._lock.flush()
+        for place in (self.path, self.checkpoints):         # what a kill left half written; nobody else writes here
+            for path in place.glob(".*"):
+                if path.is_file():
+                    path.unlink()
         return self
 
     def __exit__(self, *_):
@@ -58,33 +68,47 @@ class RunDirectory:
 
     # ------------------------------------------------------------------------------------------------- config
     def agree(self, config: dict, force: bool = False) -> dict:
-        """Write `config` into a new directory, or compare it with the one that is there; returns that one.
+        """Write `config` into a new directory, or compare it with the one that is there; returns what now holds.
 
-        Raises RunError with the differences where they are not the same, unless `force`.
+        Before the first checkpoint a new configuration takes the old one's place. Raises RunError with the differences
+        where they are not the same; with `force` they are noted in it, with the checkpoint from which they hold, and
+        the run gets the new `id`. What is FIXED cannot be forced.
         """
-        path = self.path / "config.json"
-        if not path.exists():
-            if any(self.checkpoints.glob("*.checkpoint")):
-                raise RunError(f"{path} is missing beside checkpoints; choose another directory with --run DIR")
-            records.write_atomically(path, (json.dumps(config, indent=1) + "\n").encode())
-            return config
+        path, config = self.path / "config.json", json.loads(json.dumps(config))        # tuples are lists on the disk
+        reached = [path.name for path in self.checkpoints.glob("*.checkpoint")]
+        if not path.exists() and reached:
+            raise RunError(f"{path} is missing beside checkpoints; choose another directory with --run DIR")
+        if not reached:
+            return self._write(config | {"forced": []})
         before = _read(path)
-        if not force:
-            self._refuse(sorted(difference(before, {**config, "id": before.get("id")})))
-        return before
+        changed = sorted(difference(_asked(before), _asked(config)))
+        self._refuse([one for one in changed if not force or one[0].startswith(FIXED)], force)
+        if not changed:
+            return before
+        noted = [{"key": key, "was": old, "is": new, "from": max(reached)} for key, old, new in changed]
+        return self._write(config | {"forced": [*before.get("forced", []), *noted]})
 
-    def same_job(self, config: dict) -> None:
-        """Raises RunError where a run that has ended here was of something else than `config` asks for."""
-        before = _read(self.path / "config.json")
-        asked = ("architecture", "dataset", "recipe", "seed", "layers", "deterministic")
-        self._refuse(sorted(difference({key: before.get(key) for key in asked}, {key: config[key] for key in asked})))
+    def same_job(self, config: dict) -> str:
+        """Words on the code and versions of a run that has ended, where they were not today's.
 
-    def _refuse(self, changed: list) -> None:
+        Raises RunError where it was of something else than `config` asks for.
+        """
+        changed = sorted(difference(_asked(_read(self.path / "config.json")), _asked(json.loads(json.dumps(config)))))
+        computing = [one for one in changed if one[0].startswith(("code_sha256", "versions"))]
+        self._refuse([one for one in changed if one not in computing])
+        return ", by other code or versions than now" if computing else ""
+
+    def _write(self, config: dict) -> dict:
+        records.write_atomically(self.path / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+        return config
+
+    def _refuse(self, changed: list, forced: bool = False) -> None:
         if changed:
             shown = "; ".join(f"{key} was {old}, is {new}" for key, old, new in changed[:6])
             more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
+            last = "which cannot be forced" if forced else "or --force to go on all the same"
             raise RunError(f"{self.path} was begun with another configuration: {shown}{more}. Give the old one, or "
-                           "another directory with --run DIR, or --force to go on all the same")
+                           f"another directory with --run DIR, {last}")
 
     def record(self) -> dict | None:
         """The record of what ran here before, where there is one that can be read."""
@@ -103,8 +127,13 @@ class RunDirectory:
             records.write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
 
     def log(self, **line) -> None:
-        with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": records.now(), **line}) + "\n")
+        path = self.path / "log.jsonl"
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": records.now(), **line}) + "\n")
+        except OSError as error:
+            raise RunError(f"{path}: cannot write the log ({error.strerror}); free space and give the same command "
+                           "again") from None
 
 
 def run_name(architecture: str, dataset: str, recipe: str, seed: int, layers: str, recipe_sha256: str,
@@ -136,6 +165,11 @@ def difference(old, new, key=""):
             yield from difference(old.get(name), new.get(name), f"{key}.{name}" if key else name)
     elif old != new:
         yield key, _short(old), _short(new)
+
+
+def _asked(config: dict) -> dict:
+    """Of a configuration what a command asks for: neither the run's name nor what was forced before."""
+    return {key: value for key, value in config.items() if key not in ("id", "forced")}
 
 
 def _short(value) -> str:

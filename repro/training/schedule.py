@@ -132,8 +132,9 @@ class _Watch:
 
     def ran_out(self, row: dict) -> bool:
         """Whether this epoch was the last that patience allowed; counting then begins again."""
-        if self.best is None or row[self.key] < self.best:
-            self.best, self.waited = row[self.key], 0
+        value = row[self.key]                   # None: a loss that was no number, so no improvement
+        if value is not None and (self.best is None or value < self.best):
+            self.best, self.waited = value, 0
             return False
         self.waited += 1
         if self.waited < self.patience:

@@ -36,8 +36,9 @@ class TensorFlowEngine:
         self._wrong = tf.Variable(0, trainable=False)
         self._seen = tf.Variable(0, trainable=False)
         fused = recipe.get("compile") == "xla"
-        self._train = tf.function(self._train_batches, reduce_retracing=True, jit_compile=fused)
-        self._predict = tf.function(self._logits_and_losses, reduce_retracing=True, jit_compile=fused)
+        # a graph for each shape: one for all would depend on which shape came first, so on where a run was resumed
+        self._train = tf.function(self._train_batches, jit_compile=fused)
+        self._predict = tf.function(self._logits_and_losses, jit_compile=fused)
 
     # ------------------------------------------------------------------------------------------- training
     def train(self, inputs, targets: np.ndarray, rates) -> None:
@@ -168,7 +169,9 @@ class TensorFlowEngine:
 
     def _logits_and_losses(self, inputs, targets):
         outputs = self.model(self._fed(inputs, targets), training=False)
-        return tf.cast(scores(outputs), tf.float32), self._loss(targets, outputs, inputs)
+        logits = tf.cast(scores(outputs), tf.float32)
+        # auxiliary classifiers are for training alone; a decoder's image is a part of its network's loss
+        return logits, self._loss(targets, outputs if self._loss_of["name"] == "margin" else logits, inputs)
 
     def input_gradients(self, inputs: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """∂(logit of the given class)/∂input, by the model's own backward pass: (N, H, W, C)."""
