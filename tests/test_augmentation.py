@@ -1,5 +1,6 @@
 """Augmentation and preprocessing: each equals its plain loop, is drawn as its paper says, and can be replayed."""
 import io
+import tracemalloc
 
 import keras
 import numpy as np
@@ -66,6 +67,25 @@ def test_uniform_and_normal_numbers_are_even():
     assert data.random(1, 23, "x").integers(1 << 60) != data.random(12, 3, "x").integers(1 << 60)
     # pinned: neither NumPy's version nor a change here may move what a seed gives
     np.testing.assert_allclose(draws.uniform("pinned")[:3], PINNED, atol=1e-12)
+
+
+def test_draws_in_float32_are_the_upper_24_bits_however_many_at_a_time(monkeypatch):
+    monkeypatch.setattr(augmentation, "BLOCK", 7)
+    draws = augmentation.Draws(10, 3, 2)
+    drawn = draws.uniform32("a", 2)
+    assert drawn.dtype == np.float32 and drawn.shape == (10, 2)
+    np.testing.assert_array_equal(drawn, (draws.bits("a", 2) >> np.uint64(40)) / 2 ** 24)
+    np.testing.assert_allclose(drawn, draws.uniform("a", 2), atol=2 ** -24)
+
+
+def test_crop_resize_holds_what_it_needs_of_an_epoch():
+    n, each = 100_000, 4 * 4 * decoded.ATTEMPTS              # bytes a position: ImageNet's epoch has 205 MB
+    tracemalloc.start()
+    step = decoded.CropResize(augmentation.Draws(n, 0, 1), (0.08, 1.0), (3 / 4, 4 / 3))
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert step.draw.dtype == np.float32
+    assert held < 1.1 * n * each and peak < 1.1 * n * each + 2 * 8 * augmentation.BLOCK
 
 
 PINNED = [0.9873305736866769, 0.7329699928488995, 0.12696146740845726]
@@ -265,6 +285,8 @@ def test_views_are_the_corners_the_middle_and_their_mirror_images():
         views.middle(images, (9, 9))
     with pytest.raises(data.DataError, match="no views 'twelve'"):
         views.count("twelve")
+    with pytest.raises(data.DataError, match="'multi' need test.scales"):
+        views.count("multi")
 
 
 def test_multi_views_are_the_144_of_googlenet():

@@ -1,7 +1,10 @@
 """Batches: the same whatever the grouping and the step they start from; views; the thread that is ahead."""
 import io
+import struct
 import threading
 import time
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -30,6 +33,9 @@ class Files:
 
     def decode(self, index):
         return np.asarray(Image.open(io.BytesIO(self.files[index])))
+
+    def damaged(self, index, error):
+        return data.DataError(f"image {index} cannot be decoded ({error})")
 
 
 def smooth(n, height=48, width=64):
@@ -195,19 +201,44 @@ def test_encoded_images_are_cut_from_their_files():
 
 
 def test_a_file_that_is_no_image_is_named():
-    class Damaged(Files):
-        def decode(self, index):
-            if index == 3:
-                raise data.DataError("image 3 cannot be decoded")
-            return super().decode(index)
-
-    files = Damaged(smooth(5))
+    files = Files(smooth(5))
     files.files[3] = files.files[3][:200]
     chosen = recipe(preprocess="unit")
     made = batches(files, chosen)
     for running in (made.epoch(1), data.evaluation_inputs(files, (32, 32), "resize", made.preprocessing, chosen)):
         with pytest.raises(data.DataError, match="image 3 cannot be decoded"):
             list(data.prefetched(running))
+
+
+def bomb() -> bytes:
+    """A PNG file whose head promises 30,000 × 30,000 pixels."""
+    held = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(held, "PNG")
+    content = bytearray(held.getvalue())
+    content[16:24] = struct.pack(">II", 30_000, 30_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+@pytest.mark.parametrize("raised", [None, SyntaxError("broken PNG file"), ValueError("no\nmore"), struct.error()],
+                         ids=["bomb", "syntax", "value", "struct"])
+def test_whatever_the_decoder_raises_the_file_is_named(tmp_path, monkeypatch, raised):
+    contents = [*Files(smooth(4)).files, bomb()]
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.img").write_bytes(content)
+    index = np.array([(number, 0, len(content)) for number, content in enumerate(contents)])
+    images = data.EncodedImages(tmp_path, [f"{number}.img" for number in range(5)], index)
+    made = batches(images, recipe(preprocess="unit"), indices=np.arange(5 if raised is None else 4))
+    if raised is not None:
+        def fails(content, *_):
+            if content == contents[3]:
+                raise raised
+            return np.zeros((32, 32, 3), np.uint8)
+        monkeypatch.setattr(module, "cut", fails)
+    file = tmp_path / ("4.img" if raised is None else "3.img")
+    with pytest.raises(data.DataError, match="cannot be decoded") as caught:
+        joined(made.epoch(1))
+    assert f"in {file} " in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_what_does_not_fit_is_refused():
@@ -260,7 +291,37 @@ def test_evaluation_of_multi_views():
     np.testing.assert_allclose(seen[11], fitted.apply(whole), atol=1e-4)        # the first scale's middle square
     sized = data.Preprocessing.fit("per_pixel_mean", np.zeros((2, 40, 40, 3), np.uint8))
     with pytest.raises(data.DataError, match="was fitted to images of 40×40, and the views are of 32×32"):
-        next(data.evaluation_inputs(files, (32, 32), "resize", sized, chosen))
+        data.evaluation_inputs(files, (32, 32), "resize", sized, chosen)
+
+
+@pytest.mark.parametrize("images", [ARRAYS, Files(smooth(3, 32, 32))], ids=["arrays", "encoded"])
+@pytest.mark.parametrize("test, more, said", [
+    ({"views": "twelve"}, {}, "no views 'twelve'"),
+    ({"views": "multi"}, {}, "'multi' need test.scales"),
+    ({"views": "multi", "scales": [40, 24]}, {}, "no view of 32×32 at the scale 24"),
+    ({"views": "ten"}, {"input": {"shorter": 28}}, "28×28 are smaller than the input of 32×32"),
+    ({"views": "one"}, {"input": {"shorter": 28}}, "28×28 are smaller than the input of 32×32")])
+def test_evaluation_is_refused_before_its_first_block(images, test, more, said):
+    chosen = recipe(preprocess="unit", test=test, **more)
+    fitted = data.Preprocessing.fit("unit", ARRAYS)
+    with pytest.raises(data.DataError, match=said):
+        data.evaluation_inputs(images, (32, 32), "resize", fitted, chosen, block=2)
+    if isinstance(images, np.ndarray):
+        with pytest.raises(data.DataError, match="32×32 do not fit into an input of 24×24"):
+            data.evaluation_inputs(images, (24, 24), "pad", fitted, recipe(preprocess="unit"))
+
+
+def test_parts_are_held_once():
+    files = Files(smooth(2, 64, 64))
+    files.files *= 300
+    reader = module.Reader(files, (64, 64), "resize", {})
+    reader.parts(np.arange(8), Middle(), np.zeros(8, int), (64, 64))           # the threads are there
+    tracemalloc.start()
+    parts = reader.parts(np.arange(600), Middle(), np.zeros(600, int), (64, 64))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * parts.nbytes
+    np.testing.assert_array_equal(parts[[0, 599]], [cut(files.read(n), Middle(), 0, (64, 64), 3) for n in (0, 1)])
 
 
 def test_preprocessing_is_fitted_where_it_is_applied_and_to_no_more_than_fit(monkeypatch):
@@ -278,9 +339,13 @@ def test_preprocessing_is_fitted_where_it_is_applied_and_to_no_more_than_fit(mon
         data.fit_preprocessing(ARRAYS[:, :4, :4], recipe(preprocess=kind), (4, 4), "resize", np.arange(20))
     monkeypatch.setattr(module, "MEMORY", 7 * 4 * 48)
     data.fit_preprocessing(ARRAYS[:, :4, :4], recipe(), (4, 4), "resize", np.arange(20))
+    monkeypatch.setattr(module, "MEMORY", 7 * 32 * 32 * 3)
+    data.fit_preprocessing(files, recipe(), (32, 32), "resize")
     monkeypatch.setattr(module, "SAMPLE", 5)
     data.fit_preprocessing(files, recipe(), (32, 32), "resize")
-    assert calls == [20, 1, 20, 7, 5]
+    monkeypatch.setattr(module, "MEMORY", 1)
+    data.fit_preprocessing(files, recipe(), (32, 32), "resize")
+    assert calls == [20, 1, 20, 7, 7, 5, 1]
 
 
 # --------------------------------------------------------------------------------------------------- prefetching

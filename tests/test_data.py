@@ -1,9 +1,12 @@
 """Data: prepared arrays that prove what they are, a test set that opens once, draws that can be replayed."""
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +120,48 @@ def test_content_hash_names_the_data_not_the_file(folder):
         np.lib.format.write_array(file, array, version=(2, 0))       # the same array under another header
     files, content = prepared._fingerprint(place, sources.FILES)
     assert content == before and files["train_images.npy"]["sha256"] != original["train_images.npy"]["sha256"]
+
+
+def test_a_fingerprint_reads_each_file_once_and_holds_none(tmp_path, monkeypatch):
+    arrays = {"a.npy": np.arange(4 * 2 ** 20, dtype=np.int64).reshape(-1, 2 ** 10), "small.npy": np.arange(6).reshape(2, 3),
+              "none.npy": np.zeros((0, 3), np.int64)}
+    for file, array in arrays.items():
+        np.save(tmp_path / file, array)
+    (tmp_path / "images.bin").write_bytes(bytes(range(256)) * 2 ** 17)                    # 32 MiB each
+    opened = []
+    monkeypatch.setattr(prepared, "open", lambda path, mode: opened.append(path.name) or open(path, mode), raising=False)
+    tracemalloc.start()
+    files, content = prepared._fingerprint(tmp_path, [*arrays, "images.bin"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2 ** 20 and opened == [*arrays, "images.bin"]
+    expected = hashlib.sha256()
+    for file, array in arrays.items():
+        expected.update(f"{file} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+        assert files[file] == {"shape": list(array.shape), "dtype": array.dtype.str, **noted(tmp_path / file)}
+    expected.update(b"images.bin\n" + (tmp_path / "images.bin").read_bytes())
+    assert content == expected.hexdigest() and files["images.bin"] == noted(tmp_path / "images.bin")
+    np.save(tmp_path / "a.npy", np.asfortranarray(arrays["a.npy"]))            # the same array in another order
+    assert prepared._fingerprint(tmp_path, [*arrays, "images.bin"])[1] == content
+
+
+def noted(path):
+    return {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def test_what_a_killed_process_left_goes_and_a_neighbours_stays(folder):
+    before = data.prepare("digits")
+    versions, now = before.folder.parent, time.time()
+    ages = {".1.0.0.killed": (30, 25), ".1.0.0.writing": (30, 1), ".1.0.0.fresh": (0, None), ".other": (90, 90),
+            "0.9.0": (90, 90)}
+    for name, (made, written) in ages.items():          # hours since the folder and a file in it were touched
+        (versions / name).mkdir()
+        if written is not None:
+            (versions / name / "train_images.npy").write_bytes(b"half")
+            os.utime(versions / name / "train_images.npy", (now - 3600 * written,) * 2)
+        os.utime(versions / name, (now - 3600 * made,) * 2)
+    assert data.prepare("digits") == before
+    assert {path.name for path in versions.iterdir()} == {"1.0.0", *ages} - {".1.0.0.killed"}
 
 
 def test_missing_data_is_one_line_and_asks_no_network(folder, monkeypatch):
@@ -235,6 +280,12 @@ def test_split_keeps_the_proportion_of_uneven_classes_and_is_not_a_prefix():
 def test_split_refuses_what_does_not_fit(validation):
     with pytest.raises(data.DataError, match="validation is"):
         data.split(np.zeros(1000, int), validation)
+
+
+@pytest.mark.parametrize("validation", [0, 0.1, 5])
+def test_split_without_training_images_says_so(validation):
+    with pytest.raises(data.DataError, match="no training images"):
+        data.split(np.zeros(0, int), validation)
 
 
 # ------------------------------------------------------------------------------------------ augmentation

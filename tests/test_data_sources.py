@@ -12,7 +12,9 @@ import pickle
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from PIL import Image
 
 from cnn_repro.repro import data
 from cnn_repro.repro.cli import main
-from cnn_repro.repro.data import archives, cora, encoded, folders, moving_digits, sources, tfds_any, tfds_reader
+from cnn_repro.repro.data import archives, cora, encoded, folders, moving_digits, prepared, sources, tfds_any, tfds_reader
 
 GREYS = np.arange(10, 250, 20)
 
@@ -266,6 +268,45 @@ def test_any_tfds_data_set(place, monkeypatch, shape, kept):
         assert "tfds:made_up is not here" in one_line(data.load, "tfds:made_up")
 
 
+def test_a_tfds_data_set_with_configurations(place, monkeypatch):
+    inside_this_process(monkeypatch)
+    images = [(picture(grey, (5, 6), "PNG"), 0) for grey in GREYS[:4]]
+    folder = place / "tfds" / "made_up"
+    for version in ("9.0.0", "10.0.0", "10.0.0.incomplete7Q"):
+        write_shards(folder / "small" / version, "made_up", {"train": [images[:3]], "test": [images[3:]]}, (6, 5, 3), 4)
+    dataset = data.load("tfds:made_up")                            # the only one
+    assert (dataset.name, dataset.version) == ("tfds:made_up/small", "10.0.0") and len(dataset.train[1]) == 3
+    assert data.load("tfds:made_up:9.0.0").name == "tfds:made_up/small:9.0.0"
+    write_shards(folder / "large" / "9.0.0", "made_up", {"train": [images[:1]], "test": [images[3:]]}, (6, 5, 3), 4)
+    assert one_line(data.source, "tfds:made_up") == (
+        "tfds:made_up is here in the configurations large, small; name one of them, such as tfds:made_up/large")
+    assert data.source("tfds:made_up:10.0.0").name == "tfds:made_up/small:10.0.0"
+    assert data.load("tfds:made_up/large").splits["train"] == 1
+    assert data.load("tfds:made_up/small").sha256 == dataset.sha256
+    (place / "tfds").rename(place / "gone")                        # prepared arrays by the same rule
+    assert data.load("tfds:made_up/small").sha256 == dataset.sha256
+    assert data.load("tfds:made_up:9.0.0").version == "9.0.0"
+    assert "is here in the configurations large, small" in one_line(data.load, "tfds:made_up")
+    (place / "prepared/tfds/made_up/large").rename(place / "moved")
+    assert data.load("tfds:made_up").sha256 == dataset.sha256
+
+
+def test_the_highest_prepared_version_is_taken(place, monkeypatch):
+    inside_this_process(monkeypatch)
+    images = [(picture(grey, (5, 6), "PNG"), 0) for grey in GREYS[:2]]
+    for version in ("9.0.0", "10.0.0"):
+        write_shards(place / "tfds" / "made_up" / version, "made_up",
+                     {"train": [images[:1]], "test": [images[1:]]}, (6, 5, 3), 4)
+        data.load("tfds:made_up")
+    data.load("tfds:made_up:9.0.0")
+    (place / "tfds").rename(place / "gone")
+    assert data.load("tfds:made_up").version == "10.0.0"
+    for version in ("9.0.0", "10.0.0"):
+        (place / "prepared/tfds/made_up" / version / "manifest.json").unlink()
+    assert "tfds:made_up is not here" in one_line(data.load, "tfds:made_up")    # of 9.0.0 only, which is no configuration
+    assert data.load("tfds:made_up:9.0.0").version == "9.0.0"
+
+
 def test_what_is_no_tfds_data_set_of_images_is_told(place):
     assert "tfds:kmnist is not here" in one_line(data.load, "tfds:kmnist")
     assert "expected tfds:NAME" in one_line(data.source, "tfds:../x")
@@ -327,6 +368,54 @@ def test_a_folder_that_changed_is_found(pets):
     assert data.prepare(name, force=True).sha256 != before and len(data.load(name).train[1]) == 4
     (pets / "train/cat/new.jpg").rename(pets / "train/dog/new.jpg")
     assert "other images" in one_line(data.load, name)
+
+
+def test_a_folder_is_listed_once_until_it_changes(pets, monkeypatch):
+    name, listed = f"folder:{pets}", []
+    listdir = os.listdir
+
+    def listing(path):
+        if pets in Path(path).parents:
+            listed.append(Path(path).name)
+        return listdir(path)
+    monkeypatch.setattr(folders.os, "listdir", listing)
+
+    def long_ago(seconds=100):
+        for path in (pets, *pets.rglob("*/")):
+            os.utime(path, (time.time() - seconds,) * 2)
+
+    long_ago()
+    data.load(name)
+    data.verify(name)
+    assert listed == ["cat", "dog", "dog"]
+    (pets / "train/cat/new.jpg").write_bytes(picture(99))
+    assert "other images than when it was indexed" in one_line(data.verify, name)
+    long_ago(50)
+    data.prepare(name, force=True)
+    (pets / "train/cat/new.jpg").rename(pets / "train/dog/new.jpg")
+    assert "other images than when it was indexed" in one_line(data.verify, name)
+    (pets / "train/dog/new.jpg").rename(pets / "train/cat/new.jpg")
+    assert len(data.load(name).train[1]) == 4
+    listed.clear()
+    assert data.source(name) == data.source(name)
+    assert len(listed) == 6                        # changed just now: the clock of a file system may be too coarse
+
+
+@pytest.mark.parametrize("error", [None, SyntaxError("not a\nTIFF file"), ValueError()], ids=["bomb", "syntax", "value"])
+def test_whatever_pillow_raises_the_file_of_a_folder_is_named(pets, place, monkeypatch, error):
+    path, opened = pets / "train/dog/x.png", Image.open
+    content = bytearray(picture(9, kind="PNG"))
+    content[16:24] = (30_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+
+    def fails(file):
+        if file == path and error is not None:
+            raise error
+        return opened(file)
+    monkeypatch.setattr(Image, "open", fails)
+    said = one_line(data.load, f"folder:{pets}")
+    assert f"{path} is damaged (" in said and "()" not in said and nothing_half(place / "prepared")
 
 
 def test_what_is_no_folder_of_images_is_told(pets, place):
@@ -423,7 +512,21 @@ def test_imagewoof_is_packed_into_one_file(place, monkeypatch):
     assert labels.tolist() == [0, 0, 7] and [images.read(i) for i in range(3)] == [IMAGES[i][0] for i in (3, 1, 2)]
     test, test_labels = dataset.open_test()
     assert test_labels.tolist() == [9] and test.decode(0).shape == (20, 8, 3)
-    flip_bit(place / "prepared/imagewoof/160px/2/images.bin")
+    folder = place / "prepared/imagewoof/160px/2"
+    assert sorted(file.name for file in folder.iterdir()) == sorted(
+        [*source.arrays(), *source.other_files, "manifest.json"])
+    opened = []
+    for hashing in (prepared, encoded):
+        monkeypatch.setattr(hashing, "open", lambda path, *mode, **more: opened.append(Path(path).name) or open(
+            path, *mode, **more), raising=False)
+    data.verify(source.name)
+    assert opened.count("images.bin") == 1                 # its sha256 is both in the manifest and in files.txt
+    with tarfile.open(path) as archive:                    # unpacked, the files come by name
+        for member in archive.getmembers()[:5]:
+            (place / member.name).parent.mkdir(parents=True, exist_ok=True)
+            (place / member.name).write_bytes(archive.extractfile(member).read())
+    assert data.prepare(source.name, force=True, origin=place / "imagewoof2-160").sha256 == dataset.sha256
+    flip_bit(folder / "images.bin")
     assert "images.bin is damaged" in one_line(data.load, source.name)
 
 

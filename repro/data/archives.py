@@ -149,8 +149,8 @@ class Packed(Encoded, Archive):
     other_files = ("images.bin", *Encoded.other_files)
 
     def unpack(self, folder: Path, origin: Path) -> dict:
-        rows, offset = {"train": [], "test": []}, 0
-        with open(folder / "images.bin", "wb") as packed:
+        rows, offset, arrived = {"train": [], "test": []}, 0, folder / "arrived.bin"
+        with open(arrived, "wb") as packed:
             for name, content in _contents(origin, self.top):
                 part, _, rest = name.partition("/")
                 synset, _, file = rest.partition("/")
@@ -161,12 +161,18 @@ class Packed(Encoded, Archive):
                 rows["test" if part == "val" else "train"].append(
                     (name, offset, len(content), self.synsets.index(synset)))
                 offset += packed.write(content)
-        for part, images in rows.items():
-            if len(images) != self.splits[part]:
-                raise self._short(origin, part, len(images))
-            images.sort()                                   # whatever order the archive has
-            np.save(folder / f"{part}_index.npy", np.array([(0, *image[1:3]) for image in images], np.int64))
-            np.save(folder / f"{part}_labels.npy", np.array([image[3] for image in images], np.int64))
+        # by name, whatever order the archive has: the unpacked folder gives the same bytes
+        with open(arrived, "rb") as unsorted, open(folder / "images.bin", "wb") as packed:
+            for part, images in rows.items():
+                if len(images) != self.splits[part]:
+                    raise self._short(origin, part, len(images))
+                index = np.zeros((len(images), 3), np.int64)
+                for row, (_, offset, length, _) in enumerate(sorted(images)):
+                    unsorted.seek(offset)
+                    index[row] = 0, packed.tell(), packed.write(unsorted.read(length))
+                np.save(folder / f"{part}_index.npy", index)
+                np.save(folder / f"{part}_labels.npy", np.array([image[3] for image in sorted(images)], np.int64))
+        arrived.unlink()
         write_files(folder, folder, ["images.bin"])
         return {}
 

@@ -13,6 +13,8 @@ import scipy.special
 from . import colour, decoded
 from .sources import DataError
 
+BLOCK = 2 ** 20                   # numbers drawn at a time
+
 
 def random(seed: int, epoch: int, purpose: str) -> np.random.Generator:
     """The generator for one purpose ("order", "crop", "flip", ...) in one epoch of one seed."""
@@ -39,6 +41,18 @@ class Draws:
     def uniform(self, purpose: str, *shape: int) -> np.ndarray:
         """float64 (n, *shape) in [0, 1): the upper 53 bits, all that a float64 holds."""
         return (self.bits(purpose, *shape) >> np.uint64(11)) * 2.0 ** -53
+
+    def uniform32(self, purpose: str, *shape: int) -> np.ndarray:
+        """float32 (n, *shape) in [0, 1): the upper 24 bits, drawn in blocks, for draws of which an epoch has many.
+
+        These are not the numbers of `uniform`, rounded. The bits of order, crop and flip come from neither of the two.
+        """
+        count = self.n * int(np.prod(shape))
+        draw, generator = np.empty(count, np.float32), random(self.seed, self.epoch, purpose).bit_generator
+        for start in range(0, count, BLOCK):
+            bits = generator.random_raw(min(BLOCK, count - start)) >> np.uint64(40)
+            draw[start:start + BLOCK] = bits * 2.0 ** -24
+        return draw.reshape(self.n, *shape)
 
     def normal(self, purpose: str, *shape: int) -> np.ndarray:
         """float64 (n, *shape) of mean 0 and deviation 1: √(−2 ln(1 − u)) cos 2πv (Box and Muller 1958)."""

@@ -27,7 +27,8 @@ SAMPLE = 4000                 # encoded images that preprocessing is fitted to: 
 class Batches:
     """The training images of a run, epoch by epoch, by a recipe.
 
-    images: uint8 (N, H, W, C), videos (N, T, H, W, C), or encoded images (`len()`, `read`, `decode`).
+    images: uint8 (N, H, W, C), videos (N, T, H, W, C), or encoded images (EncodedImages: `len()`,
+    `read`, `decode`, `damaged`).
     labels: int64 (N,). recipe: resolved. preprocessing: fitted, see `fit_preprocessing`. size: (h, w) of the
     network's input. enlarge: "pad" or "resize", how stored images of one size get there. indices: which images
     are trained on, all by default. classes: their number, for mixup's targets (the largest label + 1 by default).
@@ -127,8 +128,14 @@ class Reader:
         """uint8 (n·T, *size, C): of each image the part that `cropping` takes at its position of the epoch."""
         images = indices if self.encoded else self._flat(self.images[indices])
         every = np.repeat(positions, self.frames)
-        return np.stack(list(_pool().map(lambda image, position: self._part(image, cropping, position, size),
-                                         images, every)))
+        parts = np.empty((len(every), *size, self.channels), np.uint8)
+
+        def fill(row):
+            parts[row] = self._part(images[row], cropping, every[row], size)
+
+        for _ in _pool().map(fill, range(len(every))):
+            pass                                # an exception of a thread comes here
+        return parts
 
     def _part(self, image, cropping, position: int, size: tuple[int, int]) -> np.ndarray:
         """Of one stored array, or of the encoded image of that index. Several threads can do it at once."""
@@ -137,9 +144,10 @@ class Reader:
         content = self.images.read(image)
         try:
             return cut(content, cropping, position, size, self.channels)
-        except OSError:
-            self.images.decode(image)           # it names the image and its file
+        except DataError:
             raise
+        except Exception as error:              # Pillow's readers of damaged files raise all sorts
+            raise self.images.damaged(image, error) from None
 
     def videos(self, images: np.ndarray) -> np.ndarray:
         """Frames (n·T, h, w, C) as videos (n, T, h, w, C); images as they are."""
@@ -154,7 +162,8 @@ def fit_preprocessing(images, recipe: dict, size: tuple[int, int], enlarge: str,
     """The recipe's preprocessing, fitted to the images at `indices` (all by default) on their canvas.
 
     Where crop_resize or scale_crop leave no canvas, to the middle of the images at the input's size. Of arrays
-    above 1.5 GiB as float32, to as many as that holds, evenly spaced; of encoded images to 4000.
+    above 1.5 GiB as float32, to as many as that holds, evenly spaced; of encoded images to 4000, or as many as
+    1.5 GiB hold as uint8.
     """
     indices = np.arange(len(images)) if indices is None else np.asarray(indices)
     reader = Reader(images, size, enlarge, {} if decodes(recipe) else recipe)
@@ -162,7 +171,9 @@ def fit_preprocessing(images, recipe: dict, size: tuple[int, int], enlarge: str,
     _, _, fitted = PREPROCESSINGS.get(kind if isinstance(kind, str) else kind["name"], (None, None, False))
     most = 1                                    # where only the shape counts
     if fitted:
-        most = SAMPLE if reader.encoded else int(MEMORY // reader.bytes(1))
+        canvas = math.prod(reader.canvas) * reader.channels
+        most = min(SAMPLE, int(MEMORY // canvas)) if reader.encoded else int(MEMORY // reader.bytes(1))
+        most = max(1, most)
     if len(indices) > most:
         indices = indices[np.arange(most) * len(indices) // most]
     return Preprocessing.fit(kind, reader.canvases(indices))
@@ -173,18 +184,30 @@ def evaluation_inputs(images, size: tuple[int, int], enlarge: str, preprocessing
     """The images at `indices` (all by default) in order, in blocks float32 (V, b, h, w, C): V views of each.
 
     The views are those of the recipe's `test`, see views.py. Nothing is drawn. block: b, by default what 64 MiB
-    hold; the last may be smaller. Raises DataError where the recipe does not fit the images.
+    hold; the last may be smaller. Raises DataError where the recipe does not fit the images: at once, before the
+    first block is asked for.
     """
     indices = np.arange(len(images)) if indices is None else np.asarray(indices)
     reader = Reader(images, size, enlarge, recipe)
     kind, scales = recipe.get("test", {}).get("views", "one"), recipe.get("test", {}).get("scales", ())
+    count = views.count(kind, scales)
     if preprocessing.size not in (None, reader.canvas if kind != "multi" else reader.size, reader.size):
         fitted, wanted = ("×".join(map(str, sides)) for sides in (preprocessing.size, size))
         raise DataError(f"the preprocessing {preprocessing.kind!r} was fitted to images of {fitted}, and the "
                         f"views are of {wanted}")
+    if kind == "multi":
+        views.check(scales, reader.size)
+    else:                                       # no image at all shows whether the sizes fit
+        views.crops(reader.canvases(indices[:0]), reader.size, kind)
     if block is None:
-        one = 4 * math.prod(reader.size) * reader.channels * reader.frames * views.count(kind, scales)
+        one = 4 * math.prod(reader.size) * reader.channels * reader.frames * count
         block = max(1, min(1000, BLOCK_MEMORY // one))
+    return _evaluation_blocks(reader, preprocessing, indices, block, kind, scales)
+
+
+def _evaluation_blocks(reader: Reader, preprocessing: Preprocessing, indices: np.ndarray, block: int, kind: str,
+                       scales) -> Iterator[np.ndarray]:
+    """What evaluation_inputs returns, once all of it has been checked."""
     for first in range(0, len(indices), block):
         some = indices[first:first + block]
         if kind == "multi":

@@ -4,6 +4,7 @@ The images stay where they are. Order: by class, then by file name.
 """
 import hashlib
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +53,10 @@ class ImageFolder(Encoded):
                 try:
                     with Image.open(self.path / name):      # reads the head alone
                         index[row] = number, 0, (self.path / name).stat().st_size
-                except OSError as error:                    # Pillow's UnidentifiedImageError is one
-                    reason = "no image" if isinstance(error, PIL.UnidentifiedImageError) else error.strerror
-                    raise DataError(f"{self.name}: {self.path / name} is damaged ({reason or error}); mend or remove it, "
+                except Exception as error:                  # Pillow's readers of damaged files raise all sorts
+                    reason = "no image" if isinstance(error, PIL.UnidentifiedImageError) else (
+                        getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__)
+                    raise DataError(f"{self.name}: {self.path / name} is damaged ({reason}); mend or remove it, "
                                     f"then run `python -m repro data prepare {self.name}`") from None
                 number += 1
             np.save(folder / f"{part}_index.npy", index)
@@ -76,22 +78,40 @@ def image_folder(path: str) -> ImageFolder:
         found = f"it has {' and '.join(test)}" if len(test) > 1 else "there is no " + (
             "train" if test else "train and no test")
         raise DataError(f"{name}: {found}; {expected}")
-    classes = sorted(entry.name for entry in os.scandir(place / "train") if entry.is_dir() and entry.name[0] != ".")
-    parts = {"train": _listed(place, "train", classes, name), "test": _listed(place, test[0], classes, name)}
+    began, names = time.time(), {part: _folders(place / part) for part in ("train", test[0])}
+    state = {folder: folder.stat().st_mtime_ns for folder in (
+        place, *(place / part / label for part, labels in names.items() for label in ("", *labels)))}
+    if place in _LISTED and _LISTED[place][0] == state:
+        return _LISTED[place][1]
+    parts = {known: _listed(place, part, labels, names["train"], name)
+             for known, (part, labels) in zip(("train", "test"), names.items())}
     for part, listed in parts.items():
         if not listed:
             raise DataError(f"{name}: no image for the {part} part; {expected}")
-    return ImageFolder(
-        name=name, title=f"Images of {place.name}", version="1", classes=tuple(classes), shape=(None, None, 3),
+    found = ImageFolder(
+        name=name, title=f"Images of {place.name}", version="1", classes=tuple(names["train"]), shape=(None, None, 3),
         splits={part: len(listed) for part, listed in parts.items()}, enlarge="resize",
         citation="a folder of this machine", path=place, files=tuple(parts.items()))
+    if max(state.values()) < (began - SETTLED) * 1e9:
+        _LISTED[place] = state, found
+    return found
 
 
-def _listed(place: Path, part: str, classes: list[str], name: str) -> tuple[tuple[str, int], ...]:
-    found = []
-    for label in sorted(entry.name for entry in os.scandir(place / part) if entry.is_dir() and entry.name[0] != "."):
-        if label not in classes:
+# path → when each of its folders was last changed, and the source; a file that comes, goes or is renamed changes that
+# time. Not of folders changed just now: some file systems count in whole seconds.
+_LISTED: dict[Path, tuple[dict[Path, int], ImageFolder]] = {}
+SETTLED = 3                       # seconds
+
+
+def _folders(place: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(place) if entry.is_dir() and entry.name[0] != ".")
+
+
+def _listed(place: Path, part: str, labels: list[str], classes: list[str], name: str) -> tuple[tuple[str, int], ...]:
+    found, numbers = [], {label: number for number, label in enumerate(classes)}
+    for label in labels:
+        if label not in numbers:
             raise DataError(f"{name}: {part} has a class {label!r} that train has not")
-        found += [(f"{part}/{label}/{file}", classes.index(label)) for file in sorted(os.listdir(place / part / label))
+        found += [(f"{part}/{label}/{file}", numbers[label]) for file in sorted(os.listdir(place / part / label))
                   if file.lower().endswith(ENDINGS)]
     return tuple(found)

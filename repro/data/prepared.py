@@ -10,6 +10,7 @@ so it names the data and not the way NumPy wrote it down. Images that stay encod
 index, and their files, wherever these lie, are verified with it.
 """
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import re
 import shlex
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,9 @@ import numpy as np
 from ..record import now, sync_folder, write_atomically
 from .encoded import EncodedImages, check_files, read_files
 from .sources import DataError, Source, names, source
+
+BLOCK = 2 ** 20               # bytes read at a time
+ABANDONED = 24 * 60 * 60      # seconds without a write, after which nobody prepares there any more
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ def prepare(name: str, download: bool = False, force: bool = False, origin: Path
         wanted.fetch()
         wanted = source(name)
     final = folder(wanted)
+    _sweep(final)
     if final.exists() and not force:
         return verify(name)
     temporary = None
@@ -182,16 +188,17 @@ def verify(name: str, whole: bool = False) -> Manifest:
     if content != manifest.sha256:
         raise _damaged(name, place / "manifest.json", "the content sha256 does not fit the arrays")
     if wanted.encoded:
-        path, reason = check_files(wanted.base(place), read_files(place), whole)
+        base, hashed = wanted.base(place), {place / file for file in files}
+        path, reason = check_files(base, [file for file in read_files(place) if base / file.name not in hashed], whole)
         if path:
             raise _damaged(name, path, reason)
     return manifest
 
 
 def status() -> list[dict]:
-    """One row a registered data set, for `data list`; nothing is hashed. Of an encoded one that is on disk and not
-    prepared the folder is where it is on disk.
+    """A row for each registered data set, as `data list` shows them; nothing is hashed.
 
+    folder: where the prepared copy is or would be; of encoded images that are not prepared yet, where the images are.
     state: "prepared", "damaged" (no readable manifest), "on disk" (can be prepared offline), "to download",
     "to be given" (by --from PATH).
     """
@@ -239,16 +246,24 @@ def _fingerprint(place: Path, names) -> tuple[dict[str, dict], str]:
     """Each file's shape, dtype, size and sha256, and the content sha256 of them all."""
     files, content = {}, hashlib.sha256()
     for file in names:
-        with open(place / file, "rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        files[file] = {"bytes": (place / file).stat().st_size, "sha256": digest}
+        array, noted, head, start = None, {}, f"{file}\n", 0
+        size, digest = (place / file).stat().st_size, hashlib.sha256()
         if file.endswith(".npy"):
             array = _array(place / file)
-            files[file] = {"shape": list(array.shape), "dtype": array.dtype.str, **files[file]}
-            content.update(f"{file} {array.dtype.str} {array.shape}\n".encode())
+            noted = {"shape": list(array.shape), "dtype": array.dtype.str}
+            head = f"{file} {array.dtype.str} {array.shape}\n"
+            # an array in C order is the file behind its header; one in Fortran's order is gone through once more
+            start = size - array.nbytes if array.flags.c_contiguous else size
+        content.update(head.encode())
+        with open(place / file, "rb") as opened:
+            at = 0
+            while block := opened.read(BLOCK):
+                digest.update(block)
+                content.update(memoryview(block)[max(start - at, 0):])
+                at += len(block)
+        if array is not None and not array.flags.c_contiguous:
             content.update(np.ascontiguousarray(array).data)
-        else:
-            content.update(f"{file}\n".encode() + (place / file).read_bytes())
+        files[file] = {**noted, "bytes": size, "sha256": digest.hexdigest()}
     return files, content.hexdigest()
 
 
@@ -269,6 +284,18 @@ def _read_manifest(wanted: Source, place: Path) -> Manifest:
     if not well_formed or (found.name, found.version) != wanted.copy:
         raise _damaged(wanted.name, path, f"not the manifest of {' '.join(wanted.copy)}")
     return found
+
+
+def _sweep(final: Path) -> None:
+    """Remove the temporary folders of killed processes, which nothing was written to for a day; a younger one may be
+    that of a process which prepares the same copy now."""
+    for left in final.parent.glob(f".{glob.escape(final.name)}.*"):
+        try:
+            newest = max(path.stat().st_mtime for path in (left, *left.iterdir()))
+        except OSError:                    # it went away meanwhile, or is not ours to look into
+            continue
+        if time.time() - newest > ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _put_in_place(temporary: Path, final: Path, force: bool) -> None:

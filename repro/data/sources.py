@@ -109,12 +109,8 @@ class Digits(Source):
 
 
 @dataclass(frozen=True)
-class FromTFDS(Source):
-    """A data set of TensorFlow Datasets, read in a process of its own (tfds_reader.py).
-
-    A process of its own, because reading starts TensorFlow: done here it would take the GPU's memory from a
-    JAX run and make a distribution strategy created afterwards fail.
-    """
+class OfTFDS(Source):
+    """A data set of which TensorFlow Datasets keeps its own copy."""
     download_from: str = ""           # the host that TFDS fetches from
     tfds_name: str = ""               # NAME or NAME/CONFIG where TFDS calls it otherwise
     parts: tuple[str, str] = ("train", "test")          # TFDS's names of the training and of the test part
@@ -123,8 +119,17 @@ class FromTFDS(Source):
         return (self.tfds_folder() / "dataset_info.json").is_file()
 
     def tfds_folder(self) -> Path:
-        """Where TFDS keeps this version: below TFDS_DATA_DIR, or TFDS's own default folder."""
+        """The folder of the copy that is read, or where it would be: below TFDS_DATA_DIR, or TFDS's own default."""
         return tfds_root() / (self.tfds_name or self.name) / self.version
+
+
+@dataclass(frozen=True)
+class FromTFDS(OfTFDS):
+    """A data set of TensorFlow Datasets as arrays, read in a process of its own (tfds_reader.py).
+
+    A process of its own, because reading starts TensorFlow: done here it would take the GPU's memory from a
+    JAX run and make a distribution strategy created afterwards fail.
+    """
 
     def write(self, folder: Path, download: bool, origin: Path | None = None) -> dict:
         self.refuse(origin)
@@ -268,7 +273,7 @@ register(FromTFDS(
     download_from="http://ufldl.stanford.edu"))
 
 # Chrabaszcz et al.: every image of ImageNet squeezed to a small square. Their classes are numbered in an order of
-# their own, and at 64×64 the images stay encoded (tfds_index.py).
+# their own, and at 64×64 the images stay encoded (encoded.py).
 for side in (8, 16, 32):
     register(FromTFDS(
         name=f"imagenet_resized/{side}x{side}", title=f"Downsampled ImageNet, {side}×{side}", version="0.1.0",

@@ -13,10 +13,12 @@ def split(labels: np.ndarray, validation: int | float) -> tuple[np.ndarray, np.n
     Each class gives its proportional share (largest remainder): 5,000 of CIFAR-10's 50,000 are 500 a class.
     Within a class the choice is random with a key of its own that never changes: every seed and every
     architecture is compared on the same images. He et al. 2016 (section 4.2) hold out 5,000, unsaid which.
-    Raises DataError where the number does not fit.
+    Raises DataError where the number does not fit, or there are no images.
     """
     labels = np.asarray(labels)
     n = len(labels)
+    if n == 0:
+        raise DataError("the data set has no training images")
     fits = not isinstance(validation, bool) and 0 <= validation < n
     if not fits or (validation >= 1 and validation != int(validation)):
         raise DataError(f"validation is {validation!r}, expected a count below {n} or a fraction below 1")

@@ -47,17 +47,14 @@ class Streamed(EncodedTFDS):
         """The folders that TFDS would keep it in, the best first."""
         return [tfds_root() / self.tfds_name / config / version for config in self.configs for version in self.versions]
 
-    def place_or_first(self) -> Path:
+    def tfds_folder(self) -> Path:
         """The folder that is read, or where the best size would be."""
         return next((place for place in self.places() if (place / "dataset_info.json").is_file()), self.places()[0])
-
-    def tfds_folder(self) -> Path:
-        return self.place_or_first()
 
     @property
     def copy(self) -> tuple[str, str]:
         """The size that is read, and its version."""
-        place = self.place_or_first()
+        place = self.tfds_folder()
         return place.parent.relative_to(tfds_root()).as_posix(), place.name
 
     def version_read(self) -> str:
@@ -71,9 +68,9 @@ class Streamed(EncodedTFDS):
 
     def place(self) -> Path:
         """The folder that is read. Raises DataError where there is none."""
-        if self.here():
-            return self.place_or_first()
-        raise DataError(self.missing())
+        if not self.here():
+            raise DataError(self.missing())
+        return self.tfds_folder()
 
     def place_name(self) -> str:
         """What is read, as TFDS calls it: imagenette/160px-v2. Raises DataError."""

@@ -1,10 +1,12 @@
 """tfds:NAME[/CONFIG][:VERSION], any data set of TensorFlow Datasets with features `image` and `label`.
 
 What is known of it comes from TFDS's own copy, or from a prepared one. Images of one size below 8 GiB become arrays,
-others stay encoded.
+others stay encoded. Without CONFIG it is the only one that is here, and has its name.
 """
 import json
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +31,14 @@ class Absent(EncodedTFDS):
 def any_tfds(text: str) -> Source:
     """The source tfds:TEXT. Raises DataError for a copy without `image`, `label` or a test part."""
     name, _, version = text.partition(":")
-    whole = f"tfds:{text}"
+    whole = _called(name, version)
     if not name or any(part in ("", ".", "..") for part in [*name.split("/"), *version.split("/")[1:]]):
         raise DataError(f"{whole}: expected tfds:NAME[/CONFIG][:VERSION], e.g. tfds:kmnist")
     place = _newest(tfds_root() / name, version)
     if place is None:
-        return _prepared(whole, name, version) or Absent(
+        within = [path.name for path in sorted((tfds_root() / name).glob("*/")) if _newest(path, version)]
+        config = _only(whole, name, within)
+        return any_tfds(_called(f"{name}/{config}", version)[5:]) if config else _prepared(name, version) or Absent(
             name=whole, title=f"{name} of TensorFlow Datasets", version=version or NEWEST, classes=(),
             shape=(None, None, 3), splits={}, enlarge="resize", citation="see TensorFlow Datasets", tfds_name=name,
             download_from="https://storage.googleapis.com")
@@ -59,28 +63,49 @@ def any_tfds(text: str) -> Source:
         tfds_name=name, parts=("train", test))
 
 
+def _called(name: str, version: str) -> str:
+    return f"tfds:{name}:{version}" if version else f"tfds:{name}"
+
+
+def _only(whole: str, name: str, configs: list[str]) -> str | None:
+    """The configuration of a data set that is called without one. Raises DataError where there are several."""
+    if len(configs) > 1:
+        raise DataError(f"{whole} is here in the configurations {', '.join(configs)}; name one of them, such as "
+                        f"tfds:{name}/{configs[0]}")
+    return configs[0] if configs else None
+
+
 def _newest(folder: Path, version: str) -> Path | None:
     """The copy of one version, or of the highest."""
-    if version:
-        return folder / version if (folder / version / "dataset_info.json").is_file() else None
-    found = [path.parent for path in folder.glob("*/dataset_info.json")]
-    numbers = lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")]      # noqa: E731
-    return max(found, key=numbers, default=None)
+    return next(_versions(folder, version, "dataset_info.json"), None)
 
 
-def _prepared(whole: str, name: str, version: str) -> Source | None:
+def _versions(folder: Path, version: str, file: str) -> Iterator[Path]:
+    """The folders of one version, or of all from the highest on, that have `file`."""
+    numbers = {path: [int(part) for part in path.name.split(".")] for path in folder.glob("*/")
+               if re.fullmatch(r"\d+(\.\d+)*", path.name)}
+    for path in [folder / version] if version else sorted(numbers, key=numbers.get, reverse=True):
+        if (path / file).is_file():
+            yield path
+
+
+def _prepared(name: str, version: str) -> Source | None:
     """Prepared arrays stay usable when TFDS's copy is gone: what is known of them stands in their manifest."""
     from .prepared import folder
-    absent = Absent(name=whole, title="", version=version or "*", classes=(), shape=(), splits={}, enlarge="",
-                    citation="", tfds_name=name)
-    for path in sorted(folder(absent).parent.glob(f"{absent.version}/manifest.json"), reverse=True):
+    whole = _called(name, version)
+    absent = Absent(name=_called(name, ""), title="", version=NEWEST, classes=(), shape=(), splits={}, enlarge="",
+                    citation="")
+    place = folder(absent).parent
+    for path in _versions(place / version, version, "manifest.json"):
         try:
-            read = json.loads(path.read_text(encoding="utf-8"))
-            if "train_images.npy" in read["files"]:
+            read = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+            if read["name"] == whole and "train_images.npy" in read["files"]:
                 return FromTFDS(
                     name=whole, title=f"{name} of TensorFlow Datasets", version=read["version"],
                     classes=tuple(read["classes"]), shape=tuple(read["shape"]), splits=dict(read["splits"]),
                     enlarge="resize", citation="see TensorFlow Datasets", tfds_name=name)
         except (OSError, ValueError, KeyError, TypeError):
             continue                # `data verify` says what is wrong with it
-    return None
+    within = [path.name for path in sorted(place.glob("*/")) if _prepared(f"{name}/{path.name}", version)]
+    config = _only(whole, name, within)
+    return _prepared(f"{name}/{config}", version) if config else None

@@ -18,10 +18,19 @@ PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))     # (dow
 
 
 def count(kind: str, scales=()) -> int:
-    """V. Raises DataError for an unknown kind."""
+    """V. Raises DataError for an unknown kind, and for "multi" without scales."""
     if kind not in VIEWS:
         raise DataError(f"no views {kind!r}, expected one of: {', '.join(VIEWS)}")
+    if kind == "multi" and not len(scales):
+        raise DataError("the views 'multi' need test.scales, such as [256, 288, 320, 352]")
     return {"one": 1, "five": 5, "ten": 10, "multi": len(scales) * 3 * 6 * 2}[kind]
+
+
+def check(scales, size: tuple[int, int]) -> None:
+    """Raises DataError for a scale of "multi" whose squares are smaller than the input `size`."""
+    for scale in scales:
+        if scale < max(size):
+            raise DataError(f"no view of {size[0]}×{size[1]} at the scale {scale} of test.scales")
 
 
 def middle(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -59,8 +68,7 @@ class SquarePart:
         top, left = (height - side) * self.along, (width - side) * self.along
         if self.place is None:
             return left, top, left + side, top + side
-        if self.scale < max(size):
-            raise DataError(f"no view of {size[0]}×{size[1]} at the scale {self.scale} of test.scales")
+        check([self.scale], size)
         pixel = side / self.scale
         top += np.floor((self.scale - size[0]) * self.place[0]) * pixel
         left += np.floor((self.scale - size[1]) * self.place[1]) * pixel
