@@ -72,6 +72,14 @@ def rows(remembered):
     return check.check()
 
 
+def test_every_row_of_some_operators_passes():
+    """The whole grid is the slow tests'; `make demo` runs it too."""
+    rows = check.check(["Dense", "MaxPooling2D", "BatchNormalization", "ReLU"])
+    assert {row["operator"] for row in rows} == {"Dense", "MaxPooling2D", "BatchNormalization", "ReLU"}
+    assert all(row["passed"] for row in rows)
+
+
+@pytest.mark.slow
 def test_every_row_passes(rows):
     failed = [row for row in rows if not row["passed"]]
     assert not failed and len(rows) > 500
@@ -81,6 +89,7 @@ def test_every_row_passes(rows):
         assert row["dtype"] == ("float32" if row["compiled"] else check.precision())
 
 
+@pytest.mark.slow
 def test_every_case_has_its_witnesses(rows):
     against = {}
     for row in rows:
@@ -111,12 +120,14 @@ NO_GRADIENT_OF_THEIR_OWN = {"ClassScores", "FanIn", "FilterBank", "normalized_ad
                             "with_gradient"}
 
 
+@pytest.mark.slow
 def test_every_public_operator_is_checked(rows):
     assert {operators.CHECKED.get(name, name) for name in set(L.__all__) - NO_GRADIENT_OF_THEIR_OWN} == {
         row["operator"] for row in rows}
 
 
 @pytest.mark.parametrize("sabotage", FORMULAS, ids=str)
+@pytest.mark.slow
 def test_the_check_notices(sabotage, rows, monkeypatch):
     sabotage.commit(monkeypatch)
     failed = [row for row in check.check([sabotage.operator], compiled=False, twice=False) if not row["passed"]]

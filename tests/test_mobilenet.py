@@ -15,7 +15,8 @@ def without_normalisation(name) -> int:
     return sum(row["parameters"] for row in counted(name)["layers"] if row["type"] != "BatchNormalization")
 
 
-@pytest.mark.parametrize("side, millions", [(224, 569), (192, 418), (160, 290), (128, 186)])
+@pytest.mark.parametrize("side, millions", [
+    (224, 569), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((192, 418), (160, 290), (128, 186)))])
 def test_v1_multiply_adds_of_other_resolutions(side, millions):
     """Table 7, which cuts 290.7 million off to 290."""
     counts = counted("mobilenet_v1", input_shape=(side, side, 3))["multiply_adds"]
@@ -45,7 +46,8 @@ def test_v1_shares_of_table_2():
 
 
 @pytest.mark.parametrize("suffix, millions", [
-    ("", 3.47), ("_035", 1.66), ("_050", 1.95), ("_075", 2.61), ("_130", 5.34), ("_140", 6.06)])
+    ("", 3.47), ("_035", 1.66), *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        ("_050", 1.95), ("_075", 2.61), ("_130", 5.34), ("_140", 6.06)))])
 def test_v2_parameters_of_the_authors_readme(suffix, millions):
     assert without_normalisation(f"mobilenet_v2{suffix}") == pytest.approx(millions * 1e6, abs=5e3)
 

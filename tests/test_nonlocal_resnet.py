@@ -12,10 +12,11 @@ def layers_of(name) -> dict:
 
 
 @pytest.mark.parametrize("name, behind", [
-    ("resnet50_c2d", []), ("nonlocal1_resnet50_c2d", ["res4_5"]),
     ("nonlocal_resnet50_c2d", ["res3_2", "res3_4", "res4_2", "res4_4", "res4_6"]),
-    ("nonlocal10_resnet50_c2d", [f"res3_{n}" for n in range(1, 5)] + [f"res4_{n}" for n in range(1, 7)]),
-    ("nonlocal_resnet101_c2d", ["res3_2", "res3_4", "res4_7", "res4_14", "res4_21"])])
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        ("resnet50_c2d", []), ("nonlocal1_resnet50_c2d", ["res4_5"]),
+        ("nonlocal10_resnet50_c2d", [f"res3_{n}" for n in range(1, 5)] + [f"res4_{n}" for n in range(1, 7)]),
+        ("nonlocal_resnet101_c2d", ["res3_2", "res3_4", "res4_7", "res4_14", "res4_21"])))])
 def test_non_local_blocks_stand_where_section_5_says(name, behind):
     found = layers_of(name)
     assert [layer.removesuffix("_nonlocal") for layer in found if layer.endswith("_nonlocal")] == behind
@@ -25,6 +26,7 @@ def test_non_local_blocks_stand_where_section_5_says(name, behind):
         assert layer.input._keras_history.operation.name == f"{block}_out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_i3d_inflates_conv1_and_first_convolutions_and_no_other(depth):
     found = layers_of(f"resnet{depth}_i3d")
@@ -50,6 +52,7 @@ def test_non_local_blocks_begin_as_the_identity():
     np.testing.assert_allclose(related(x), plain(x), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_table_2e_counts_c2d_without_normalisation_and_with_unpadded_pooling():
     with weightless():
         found = describe(build("resnet101_c2d"))

@@ -233,7 +233,7 @@ def test_the_headline_counts_claims_once_and_what_no_paper_prints_not_at_all():
                                   example.result(metric="multiply_adds", value=2000, kind="derived"),
                                   example.result(dataset="svhn")])
     found = rows_of(seeds(8.0, 8.1, 7.9) + seeds(8.0, layers="stock"), cards)
-    assert headline(found) == "2 of 3 claims reproduced, 0 partly, 0 not, 1 not comparable, 0 not run"
+    assert headline(found) == "2 of 3 claims reproduced, 0 partly, 0 not, 0 not comparable, 1 not run"
     assert headline([]) == "0 of 0 claims reproduced, 0 partly, 0 not, 0 not comparable, 0 not run"
     assert tuple(tally(found)) == VERDICTS
 
