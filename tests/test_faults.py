@@ -91,7 +91,7 @@ def killed_after(monkeypatch):
 
 # ------------------------------------------------------------------------------------------------ F1, F2, F3
 
-@pytest.mark.parametrize("step", [5, EPOCH, EPOCH + 1, 40, 69])
+@pytest.mark.parametrize("step", [5, EPOCH + 1, *(pytest.param(step, marks=pytest.mark.slow) for step in (EPOCH, 40, 69))])
 def test_f1_a_run_killed_anywhere_ends_as_if_it_had_not_been(step, uninterrupted, killed_after, tmp_path):
     killed_after(step, tmp_path / "run")
     kept = checkpoint.found(tmp_path / "run" / "checkpoints")
@@ -237,7 +237,11 @@ def flipped(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1:]
 
 
-@pytest.mark.parametrize("damage", [cut, flipped, lambda content: b"", lambda content: b"{}\n" + content])
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize("damage", [flipped, *(pytest.param(one, marks=pytest.mark.slow) for one in (cut, emptied))])
 def test_f5_a_damaged_checkpoint_is_said_and_the_one_before_is_taken(damage, uninterrupted, killed_after, tmp_path, capsys):
     killed_after(50, tmp_path)
     newest, before = checkpoint.found(tmp_path / "checkpoints")

@@ -12,8 +12,7 @@ from cnn_repro.architectures import (WeightsError, build, find, image_input, ker
                                      names, weightless)
 from cnn_repro.architectures.keras_names import PUBLISHED, from_first_number
 
-QUICK = ("vgg16", "resnet50_keras", "resnet50v2_keras", "densenet121_keras", "mobilenet_v1_025_keras",
-         "mobilenet_v2_035_keras", "inception_v3_keras")
+QUICK = ("vgg16", "resnet50_keras", "mobilenet_v1_025_keras", "mobilenet_v2_035_keras")
 SMALL = "mobilenet_v1_025_keras"
 
 

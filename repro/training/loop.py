@@ -156,7 +156,7 @@ class Loop:
                     self._leave_if_asked(signals)
         loss, error = self._sound()
         seconds = spent + time.monotonic() - begun
-        seen = min((self.step - first) * self.batches.recipe["batch"], len(counted(self.batches.targets)))
+        seen = min((self.step - first) * self.batches.recipe["batch"], len(labelled(self.batches.targets)))
         row = {"epoch": epoch, "step": self.step, "rate": self.schedule.rate(self.step - 1),
                "train_loss": loss, "train_error": error, "validation_loss": None, "validation_error": None,
                "seconds": round(seconds, 2), "images_per_second": round(seen / max(seconds, 1e-9), 1)}
@@ -165,7 +165,7 @@ class Loop:
                 logits, losses = self.engine.evaluate(self.held_out(), self.held_out_labels)
             loss = float(losses.mean())         # may overflow before batch normalisation's averages have settled
             row["validation_loss"] = loss if math.isfinite(loss) else None
-            row["validation_error"] = error_percent(logits, counted(self.held_out_labels))
+            row["validation_error"] = error_percent(logits, labelled(self.held_out_labels))
         return rounded(row)
 
     def _sound(self) -> tuple[float, float]:
@@ -185,7 +185,7 @@ class Loop:
             self.board.write(row)
 
 
-def counted(labels: np.ndarray) -> np.ndarray:
+def labelled(labels: np.ndarray) -> np.ndarray:
     """The labels that count: −1 is a graph's node outside the split."""
     return labels[labels >= 0]
 
@@ -196,7 +196,7 @@ def error_percent(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def no_better_than_guessing(error: float, labels: np.ndarray) -> bool:
     """Whether an error (percent) is that of naming the most frequent class every time, up to three deviations."""
-    labels = counted(labels)
+    labels = labelled(labels)
     often = np.bincount(labels).max() / len(labels)
     deviation = math.sqrt(often * (1 - often) / len(labels))
     return error > 100 * (1 - often - 3 * deviation)

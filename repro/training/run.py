@@ -20,7 +20,7 @@ from ..papers import card_of
 from ..papers.recipe import NOT_TRAINING
 from . import evidence, export
 from .feed import feed_of
-from .loop import CHECK_EVERY, Loop, Signals, TrainingStopped, counted, error_percent, no_better_than_guessing, rounded
+from .loop import CHECK_EVERY, Loop, Signals, TrainingStopped, error_percent, labelled, no_better_than_guessing, rounded
 from .run_directory import RunDirectory, RunError, code_sha256, run_name, versions
 from .schedule import Schedule
 from .tensorflow_engine import TensorFlowEngine
@@ -186,7 +186,7 @@ def _train_and_test(entry, directory, job, write, signals) -> None:
             engine.renew_statistics(feed.batches, job.recipe["statistics"])
             if validation_error is not None:
                 logits, _ = engine.evaluate(feed.held_out(), feed.held_out_labels)
-                validation_error = error_percent(logits, counted(feed.held_out_labels))
+                validation_error = error_percent(logits, labelled(feed.held_out_labels))
         export.save(deployed, directory.path / "model.keras")
         entry.update(test(engine, feed, job.seed))
     entry["result"] |= rounded({
@@ -198,7 +198,7 @@ def test(engine, feed, seed: int) -> dict:
     """Open the test set, this once, and return what the record says of it."""
     labels, blocks, look = feed.open_test()
     logits, losses = engine.evaluate(blocks, labels)
-    labels = counted(labels)
+    labels = labelled(labels)
     result = {"test_error": error_percent(logits, labels), "test_loss": float(losses.mean()), "test_images": len(labels)}
     if logits.shape[1] > 5:
         best = np.argpartition(-logits, 5, axis=1)[:, :5]
