@@ -24,7 +24,9 @@ from cnn_repro.repro import check
 FORMULAS = list({(case.module.__name__, case.formula, case.output): case for case in SABOTAGES}.values())
 
 
-@pytest.mark.parametrize("sabotage", SABOTAGES, ids=str)
+# every third among the fast tests: those of one formula stand side by side
+@pytest.mark.parametrize("sabotage", [pytest.param(case, marks=pytest.mark.slow if index % 3 else [])
+                                      for index, case in enumerate(SABOTAGES)], ids=str)
 def test_the_formula_is_what_runs(sabotage, monkeypatch):
     keras.utils.set_random_seed(1)
     subject = sabotage.subject()
