@@ -45,7 +45,7 @@ def _pool(x, window, data_format, operator, gradient):
 
 
 def _largest(x, window):
-    if _volumes_of_doubles(x):
+    if _volumes_without_a_kernel(x):
         return reduce(ops.maximum, _views(x, window, float("-inf")))
     return ops.max_pool(x, window.size, window.strides, window.padding, data_format="channels_last")
 
@@ -53,14 +53,14 @@ def _largest(x, window):
 def _mean(x, window):
     # where PyTorch has more positions to pad after than before, Keras repeats the border and counts it as input
     uneven = keras.backend.backend() == "torch" and any(low != high for low, high in window.pads(space_of(x)))
-    if uneven or _volumes_of_doubles(x):
+    if uneven or _volumes_without_a_kernel(x):
         return reduce(ops.add, _views(x, window, 0)) / _positions(x, window)
     return ops.average_pool(x, window.size, window.strides, window.padding, data_format="channels_last")
 
 
-def _volumes_of_doubles(x):
-    """Three dimensions in float64: TensorFlow pools no such thing."""
-    return len(x.shape) == 5 and keras.backend.standardize_dtype(x.dtype) == "float64"
+def _volumes_without_a_kernel(x):
+    """Three dimensions in float64, or in float16 on a CPU: TensorFlow pools no such thing."""
+    return len(x.shape) == 5 and keras.backend.standardize_dtype(x.dtype) in ("float64", "float16")
 
 
 def _views(x, window, beyond):

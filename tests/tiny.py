@@ -63,28 +63,30 @@ def _head(x, classes, L):
 
 
 def die_at(moment: str) -> None:
-    """SIGKILL at "step N" or "rename N"."""
+    """SIGKILL after "step N", or before the N-th checkpoint gets its name: "rename N"."""
     what, count = moment.split()
     left = [int(count)]
-
-    def falling(function, applies=lambda *_: True):
-        def counted(*arguments):
-            if applies(*arguments):
-                left[0] -= 1
-                if what == "rename" and left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            result = function(*arguments)
-            if what == "step" and left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-        return counted
-
     if what == "step":
         from cnn_repro.repro.training.tensorflow_engine import TensorFlowEngine
-        TensorFlowEngine.steps_a_call = 1
-        TensorFlowEngine.train = falling(TensorFlowEngine.train)
+        train = TensorFlowEngine.train
+
+        def step(self, inputs, targets, rates):
+            train(self, inputs, targets, rates)
+            left[0] -= len(targets)
+            if left[0] <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        TensorFlowEngine.train = step
     else:
-        os.replace = falling(os.replace, lambda _, target: str(target).endswith(".checkpoint"))
+        replace = os.replace
+
+        def rename(source, target):
+            left[0] -= str(target).endswith(".checkpoint")
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(source, target)
+
+        os.replace = rename
 
 
 if __name__ == "__main__":
