@@ -139,7 +139,7 @@ def provenance() -> dict:
         "commit": commit,
         "dirty": dirty,
         "version": __version__,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions()},
         "hardware": {
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -173,14 +173,15 @@ def _commit() -> tuple[str, bool | None]:
         return "", None
 
 
-def _versions() -> dict:
-    versions = {}
+def versions() -> dict:
+    """The installed versions of what computes and reads data."""
+    found = {}
     for name in VERSIONS_OF:
         try:
-            versions[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return versions
+    return found
 
 
 def _processor() -> str:

@@ -25,13 +25,13 @@ def rows(rounds: int):
     """
     if find_spec("torch") is None:
         raise LookupError("the harness is timed against PyTorch, which is not installed: pip install torch")
-    yield _row("float32, against the same steps on one batch in memory", _ours, _steps_alone, "float32", rounds)
+    yield _row("float32, against the same steps on one batch in memory", _steps_alone, "float32", rounds)
     for precision in ("float32", "bfloat16"):
-        yield _row(f"{precision}, against a PyTorch {version('torch')} loop", _ours, _pytorch, precision, rounds)
+        yield _row(f"{precision}, against a PyTorch {version('torch')} loop", _pytorch, precision, rounds)
 
 
-def _row(what, ours, other, precision, rounds) -> dict:
-    with Side(ours, precision) as one, Side(other, precision) as two:
+def _row(what, other, precision, rounds) -> dict:
+    with Side(_ours, precision) as one, Side(other, precision) as two:
         # one epoch a sample: a step's figure would leave out what happens between epochs
         spent = alternate([one, two], rounds, sample=0)
     measured = figures(*([seconds * BATCH / IMAGES for seconds in side] for side in spent))

@@ -1,4 +1,5 @@
 """From stored images to network inputs: the size that the network wants, then the paper's normalisation."""
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ def _bilinear(old: int, new: int) -> np.ndarray:
     return matrix
 
 
-class Preprocessing:
+class Preprocessing(ABC):
     """The map from images in 0..255 to inputs, fixed before training. kind: one of
 
       per_pixel_mean   (x − m) / 255, m the mean image. He et al. 2016 (section 4.2) subtract it and name no
@@ -91,13 +92,13 @@ class Preprocessing:
             raise DataError("preprocessing cannot be fitted to no images")
         return make(name, images, **options)
 
+    @abstractmethod
     def apply(self, images: np.ndarray) -> np.ndarray:
         """float32 (N, H, W, C) from images in 0..255 of any dtype; the input is left as it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def layers(self, x):
         """The same map as stock Keras layers on the tensor x: what a deployed model has inside."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

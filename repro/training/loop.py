@@ -160,13 +160,17 @@ class Loop:
         row = {"epoch": epoch, "step": self.step, "rate": self.schedule.rate(self.step - 1),
                "train_loss": loss, "train_error": error, "validation_loss": None, "validation_error": None,
                "seconds": round(seconds, 2), "images_per_second": round(seen / max(seconds, 1e-9), 1)}
-        if len(self.held_out_labels):
-            with self.engine.evaluated():
-                logits, losses = self.engine.evaluate(self.held_out(), self.held_out_labels)
-            loss = float(losses.mean())         # may overflow before batch normalisation's averages have settled
-            row["validation_loss"] = loss if math.isfinite(loss) else None
-            row["validation_error"] = error_percent(logits, labelled(self.held_out_labels))
+        with self.engine.evaluated():
+            row["validation_loss"], row["validation_error"] = self.validate()
         return rounded(row)
+
+    def validate(self) -> tuple[float | None, float | None]:
+        """(loss, error) on the validation part with the weights as they are; None for what there is not."""
+        if not len(self.held_out_labels):
+            return None, None
+        logits, losses = self.engine.evaluate(self.held_out(), self.held_out_labels)
+        loss = float(losses.mean())             # may overflow before batch normalisation's averages have settled
+        return loss if math.isfinite(loss) else None, error_percent(logits, labelled(self.held_out_labels))
 
     def _sound(self) -> tuple[float, float]:
         """The epoch's (loss, error) so far. Raises TrainingStopped where the loss is no number any more."""

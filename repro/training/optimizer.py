@@ -20,6 +20,7 @@ has ε outside the root); Kingma and Ba 2015, algorithm 1 (TensorFlow 1 has its 
 Loshchilov and Hutter 2019 for the decoupled decay.
 """
 import math
+from abc import ABC, abstractmethod
 from fnmatch import fnmatchcase
 
 import keras
@@ -39,7 +40,7 @@ def optimizer_of(resolved: dict, variables) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-class UpdateRule(keras.optimizers.Optimizer):
+class UpdateRule(keras.optimizers.Optimizer, ABC):
     """A rule's common part: weight decay, clipping, groups of variables; `move` is the rule.
 
     weight_decay λ covers all variables or the kernels only (decay_of); clip_value limits every component of a
@@ -114,9 +115,9 @@ class UpdateRule(keras.optimizers.Optimizer):
             self.assign_sub(variable, rate * self.decays[index] * ops.convert_to_tensor(variable))
         self.move(gradient, variable, rate, index)
 
+    @abstractmethod
     def move(self, gradient, variable, rate, index):
         """The rule for the variable of that index."""
-        raise NotImplementedError
 
     def get_config(self):
         config = super().get_config()

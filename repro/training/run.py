@@ -21,7 +21,7 @@ from ..papers.recipe import NOT_TRAINING
 from . import evidence, export
 from .feed import feed_of
 from .loop import CHECK_EVERY, Loop, Signals, TrainingStopped, error_percent, labelled, no_better_than_guessing, rounded
-from .run_directory import RunDirectory, RunError, code_sha256, run_name, versions
+from .run_directory import RunDirectory, RunError, code_sha256, in_a_name, run_name, versions
 from .schedule import Schedule
 from .tensorflow_engine import TensorFlowEngine
 
@@ -56,7 +56,7 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
     named = run_name(architecture, dataset, recipe, seed, layers, resolved.sha256, bool(resolved.overrides))
     path = Path(run) if run is not None else Path(folder) / named
     asked = {
-        "id": records.new_id(architecture, loaded.name.replace("/", "_").replace(":", "_"), recipe, f"s{seed}"),
+        "id": records.new_id(architecture, in_a_name(loaded.name), recipe, f"s{seed}"),
         "architecture": architecture, "layers": layers, "seed": seed, "deterministic": deterministic,
         "dataset": {"name": loaded.name, "version": loaded.version, "sha256": loaded.sha256},
         "recipe": {"name": recipe, "resolved": {
@@ -184,9 +184,7 @@ def _train_and_test(entry, directory, job, write, signals) -> None:
         validation_error = entry["history"][-1]["validation_error"]
         if job.recipe.get("statistics"):
             engine.renew_statistics(feed.batches, job.recipe["statistics"])
-            if validation_error is not None:
-                logits, _ = engine.evaluate(feed.held_out(), feed.held_out_labels)
-                validation_error = error_percent(logits, labelled(feed.held_out_labels))
+            _, validation_error = loop.validate()
         export.save(deployed, directory.path / "model.keras")
         entry.update(test(engine, feed, job.seed))
     entry["result"] |= rounded({

@@ -139,8 +139,13 @@ class RunDirectory:
 def run_name(architecture: str, dataset: str, recipe: str, seed: int, layers: str, recipe_sha256: str,
              changed: bool) -> str:
     """The directory's name where none is given: the same command, the same directory."""
-    parts = [architecture, dataset.replace("/", "_").replace(":", "_"), recipe, f"s{seed}"]
+    parts = [architecture, in_a_name(dataset), recipe, f"s{seed}"]
     return "-".join(parts + ["stock"] * (layers == "stock") + [recipe_sha256[:8]] * changed)
+
+
+def in_a_name(dataset: str) -> str:
+    """imagenette/160px-v2 or folder:PATH as part of a file's name."""
+    return dataset.replace("/", "_").replace(":", "_")
 
 
 def code_sha256() -> str:
@@ -154,7 +159,7 @@ def code_sha256() -> str:
 
 def versions() -> dict:
     """What computes: its versions can change the last bits."""
-    found = records.provenance()["versions"]
+    found = records.versions()
     return {name: found[name] for name in FRAMEWORKS if name in found} | {"python": platform.python_version()}
 
 

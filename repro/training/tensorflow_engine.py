@@ -103,8 +103,7 @@ class TensorFlowEngine:
         momenta, sums = [layer.momentum for layer in layers], None
         for layer in layers:
             layer.momentum = 0.0                            # the average is then the batch's own
-        forward = tf.function(lambda inputs, targets: self.model(self._fed(inputs, targets), training=True),
-                              reduce_retracing=True)
+        forward = tf.function(lambda inputs, targets: self.model(self._fed(inputs, targets), training=True))
         moving = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
         for taken, (inputs, targets) in enumerate(batches.epoch(1), 1):
             labels = targets[0] if targets.ndim == 2 else targets[0].argmax(-1)
