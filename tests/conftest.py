@@ -7,6 +7,16 @@ import os
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")      # before anything imports TensorFlow
+# tests compile hundreds of programs and run each once
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+def pytest_collection_finish(session):
+    """What the imports and the collected tests hold stays: looking through it for rubbish again and again took 40 % of
+    the time. What the tests leave behind is collected after each module, below."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(scope="module", autouse=True)
