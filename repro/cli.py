@@ -47,6 +47,7 @@ def main(arguments=None) -> int:
     options = parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")      # several trials may share one GPU
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         return options.function(options) or 0
     except (UsageError, RecipeError, CardError) as error:
@@ -109,10 +110,11 @@ def parser() -> argparse.ArgumentParser:
                      help="change a value of the recipe, e.g. optimizer.momentum=0.8; recorded")
     one.add_argument("--layers", choices=("explicit", "stock"), default="explicit",
                      help="the written-out backward passes, or stock Keras")
+    one.add_argument("--engine", choices=("tensorflow", "jax"), help="default: that of KERAS_BACKEND, or tensorflow")
     one.add_argument("--precision", choices=("float32", "bfloat16", "float16"), help="short for --set precision=…")
     one.add_argument("--compile", choices=("graph", "xla"), help="short for --set compile=…")
     one.add_argument("--deterministic", action="store_true",
-                     help="TensorFlow's deterministic operations: resumed or not, equal bit for bit on one machine")
+                     help="deterministic operations: resumed or not, equal bit for bit on one machine")
     one.add_argument("--device", choices=("cpu", "gpu"), help="default: a GPU where there is one")
     one.add_argument("--run", type=Path, metavar="DIR", help="the run directory (default: one in --runs, named after "
                      "network, data set, recipe and seed); the same command again goes on there")
@@ -246,7 +248,10 @@ def train(options):
     _known_dataset(dataset)
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"           # before TensorFlow looks
-    start_backend()
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    if options.deterministic:                               # asked for before JAX starts
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    start_backend(options.engine)
     from .training import train as run_training
     record, run = run_training(
         options.network, dataset, options.recipe, options.seed, overrides, options.layers, options.runs, options.quiet,
@@ -539,8 +544,10 @@ def _known_dataset(name):
         raise UsageError(str(error)) from None
 
 
-def start_backend() -> None:
+def start_backend(backend: str | None = None) -> None:
     """Import Keras and its backend without the backend's greetings; what it says while failing is shown."""
+    if backend:
+        os.environ["KERAS_BACKEND"] = backend
     with tempfile.TemporaryFile() as said, contextlib.ExitStack() as undo:
         sys.stderr.flush()
         stderr = os.dup(2)
@@ -548,6 +555,9 @@ def start_backend() -> None:
         os.dup2(said.fileno(), 2)
         try:
             import keras
+            if backend and keras.backend.backend() != backend:      # a program that calls main() has imported it
+                raise Failure(f"Keras runs on {keras.backend.backend()} in this process already: "
+                              f"KERAS_BACKEND={backend} before it starts, instead of --engine {backend}")
             keras.config.set_image_data_format("channels_last")     # the data's, whatever ~/.keras/keras.json says
             if keras.backend.backend() == "tensorflow":
                 import tensorflow as tf
@@ -558,6 +568,9 @@ def start_backend() -> None:
             raise Failure(f"the backend does not start ({one_line(error)}); KERAS_BACKEND is "
                           f"{os.environ.get('KERAS_BACKEND', 'not set')}, cnn_repro's is tensorflow: "
                           "unset it, or pip install what is missing") from None
+        except Failure:
+            os.dup2(stderr, 2)
+            raise
         except BaseException:
             os.dup2(stderr, 2)
             said.seek(0)

@@ -117,14 +117,15 @@ def test_reports_and_cards_run_without_tensorflow():
 
 
 def test_layers_and_architectures_know_no_backend():
-    """Backends are named by the training engine, check, benchmark and command line, where gradient functions are
+    """Backends are named by the training engines, check, benchmark and command line, where gradient functions are
     handed to one, where PyTorch reads a file of weights or is timed against, where TFDS's files are read and
     TensorBoard's written; the rest is Keras."""
     named = {module(path) for path in MODULES for name, _ in imports(path)
              if room(name) in ("tensorflow", "jax", "torch")}
     assert named <= {"architectures.torchvision_weights", "layers.gradient", "repro.bench.backends",
                      "repro.bench.pytorch_loop", "repro.check.backends", "repro.cli", "repro.data.tfds_reader",
-                     "repro.training.board", "repro.training.run", "repro.training.tensorflow_engine"}, named
+                     "repro.training.board", "repro.training.jax_engine", "repro.training.on_device",
+                     "repro.training.tensorflow_engine"}, named
 
 
 def test_modules_are_named_by_what_is_inside():

@@ -67,16 +67,16 @@ def die_at(moment: str) -> None:
     what, count = moment.split()
     left = [int(count)]
     if what == "step":
-        from cnn_repro.repro.training.tensorflow_engine import TensorFlowEngine
-        train = TensorFlowEngine.train
+        from cnn_repro.repro.training.run import engine_class
+        train = engine_class().train
 
         def step(self, inputs, targets, rates):
             train(self, inputs, targets, rates)
-            left[0] -= len(targets)
+            left[0] -= len(rates)
             if left[0] <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        TensorFlowEngine.train = step
+        engine_class().train = step
     else:
         replace = os.replace
 

@@ -130,13 +130,20 @@ class RandomCrop:
         self.bits = draws.bits(self.PURPOSE, 2)
 
     def apply(self, images: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        size = np.array([self.size, self.size] if self.size else images.shape[1:3])
-        places = np.array(images.shape[1:3]) + 2 * self.pad - size + 1
+        shape = images.shape[1:3]
+        return crop(images, self.corners(shape, positions), self.size_of(shape), self.pad, self.padding)
+
+    def size_of(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) of the crop of an image of that (H, W)."""
+        return (self.size, self.size) if self.size else tuple(shape)
+
+    def corners(self, shape: tuple[int, int], positions: np.ndarray) -> np.ndarray:
+        """Row and column in the padded image, int64 (B, 2), where the crops at these positions begin."""
+        size = self.size_of(shape)
+        places = np.array(shape) + 2 * self.pad - size + 1
         if places.min() < 1:
-            raise DataError(f"no crop of {size[0]}×{size[1]} in images of {images.shape[1]}×{images.shape[2]} "
-                            f"padded by {self.pad}")
-        corners = (self.bits[positions] % places.astype(np.uint64)).astype(np.int64)
-        return crop(images, corners, tuple(size), self.pad, self.padding)
+            raise DataError(f"no crop of {size[0]}×{size[1]} in images of {shape[0]}×{shape[1]} padded by {self.pad}")
+        return (self.bits[positions] % places.astype(np.uint64)).astype(np.int64)
 
 
 class Pad4Crop(RandomCrop):
@@ -185,12 +192,15 @@ class Cutout:
 
     def apply(self, images: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """X[n,i,j] = 0 where 0 ≤ i − (a_n − s//2) < s and the same of j and b_n; (a, b) is the centre."""
-        sides = np.array(images.shape[1:3], np.uint64)
-        first = (self.bits[positions] % sides).astype(np.int64) - self.size // 2
+        first = self.first(images.shape[1:3], positions)
         down, across = (
             (np.arange(side) >= first[:, axis, None]) & (np.arange(side) < first[:, axis, None] + self.size)
             for axis, side in enumerate(images.shape[1:3]))
         return np.where((down[:, :, None] & across[:, None, :])[..., None], images.dtype.type(0), images)
+
+    def first(self, shape: tuple[int, int], positions: np.ndarray) -> np.ndarray:
+        """Row and column, int64 (B, 2), of the squares' upper left corners; below 0 outside the image."""
+        return (self.bits[positions] % np.array(shape, np.uint64)).astype(np.int64) - self.size // 2
 
 
 class Mixup:

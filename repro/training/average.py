@@ -20,7 +20,7 @@ class Average:
         self._followed = [v for v in variables if keras.backend.is_float_dtype(v.dtype)]
         self._updates = keras.Variable(0, dtype="int32", trainable=False, name="average_updates")
         self._averages = [
-            keras.Variable(ops.convert_to_tensor(v), dtype=v.dtype, trainable=False, name="average")
+            keras.Variable(ops.copy(v), dtype=v.dtype, trainable=False, name="average")
             for v in self._followed]
 
     @property

@@ -131,15 +131,12 @@ class Loop:
             self.engine.reset()
             self.engine.before_pass(self.batches, datasets.random(self.seed, epoch, "curvature"))
         self.spent, first = 0.0, self.step - start
-        ahead = datasets.prefetched(self.batches.epoch(epoch, self.engine.steps_a_call, start))
-        with contextlib.closing(ahead) as calls:
+        with contextlib.closing(self.engine.calls(self.batches, epoch, start)) as calls:
             for inputs, targets in calls:
                 count = min(len(targets), self.schedule.steps - self.step)
                 if count == 0:
                     break
                 rates = [self.schedule.rate(self.step + index) for index in range(count)]
-                if count < len(targets):
-                    inputs, targets = inputs[:count], targets[:count]
                 self.engine.train(inputs, targets, np.array(rates, "float32"))
                 self.step += count
                 progress.advance(count)

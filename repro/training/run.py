@@ -6,6 +6,7 @@ that the run is finished.
 import contextlib
 import sys
 import time
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from .. import record as records
 from ..papers import card_of
 from ..papers.recipe import NOT_TRAINING
 from . import evidence, export
+from .engine import Engine
 from .feed import feed_of
 from .loop import CHECK_EVERY, Loop, Signals, TrainingStopped, error_percent, labelled, no_better_than_guessing, rounded
 from .run_directory import RunDirectory, RunError, code_sha256, in_a_name, run_name, versions
 from .schedule import Schedule
-from .tensorflow_engine import TensorFlowEngine
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+ENGINES = {"tensorflow": (".tensorflow_engine", "TensorFlowEngine"), "jax": (".jax_engine", "JaxEngine")}
 ENDED = ("finished", "diverged", "stuck")       # the same command would end so again
 
 
@@ -38,15 +40,21 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
     layers: "explicit" for ours, "stock" for keras.layers. run: the run directory, else one in `folder` that is named
     after what is asked for. force: go on although recipe, code, versions or data are not those that it was begun with;
     the record says so.
-    deterministic: TensorFlow's deterministic operations; resumed and uninterrupted runs are then equal bit for bit.
+    deterministic: the backend's deterministic operations; resumed and uninterrupted runs are then equal bit for bit.
     device: "cpu" or "gpu", where it must be that one.
     A run that diverges, learns nothing or is asked to stop is returned with that status in its record; one that fails
     is raised again. Raises ArchitectureError, CardError, RecipeError or DataError for what cannot be trained, and RunError
     for a directory that another process holds or that was begun with something else.
     """
-    _check_backend(device)
+    engine = engine_class()
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError("training feeds images (N, H, W, C): set image_data_format to channels_last in Keras's "
+                         "configuration")
+    engine.claim(device, deterministic)
     if seed < 0:
         raise ValueError(f"a seed is 0 or more, not {seed}")
+    if tensorboard and keras.backend.backend() != "tensorflow":
+        raise RunError("TensorBoard's files are written by TensorFlow: leave --tensorboard out, or --engine tensorflow")
     if tensorboard and find_spec("tensorboard") is None:
         raise RunError("TensorBoard is not installed: pip install -e .[tensorboard], or leave --tensorboard out")
     network, card = find(architecture), card_of(architecture)
@@ -76,7 +84,7 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
             "started": before["started"] if before else records.now(), "ended": None,
             "wall_seconds": None, "peak_memory_mib": None, **records.provenance(),
             "backend": keras.backend.backend(), "precision": POLICIES[resolved.resolved.get("precision", "float32")],
-            "compile": resolved.resolved.get("compile", "graph"), "deterministic": deterministic,
+            "compile": resolved.resolved.get("compile", engine.COMPILE), "deterministic": deterministic,
             "code_sha256": asked["code_sha256"], "weights_sha256": None, "resumed_at": [], "forced": config["forced"],
             "layers": layers, "paper": card.name, "architecture": architecture, "seed": seed,
             "dataset": {
@@ -86,10 +94,10 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
                 "name": resolved.name, "sha256": resolved.sha256, "why": resolved.why, "resolved": resolved.resolved,
                 "overrides": resolved.overrides, "differences": list(resolved.differences)},
             "model": None, "history": [], "result": {}}
-        entry["hardware"]["accelerators"] = _accelerators()
+        entry["hardware"]["accelerators"] = engine.accelerators()
         # until the checkpoint is read, what is known of the run is what its last record says
         entry.update({key: before[key] for key in ("model", "history", "resumed_at") if before and before.get(key)})
-        _carry_out(entry, before, directory, _Job(network, loaded, feed, resolved.resolved, seed, layers, deterministic,
+        _carry_out(entry, before, directory, _Job(network, loaded, feed, resolved.resolved, seed, layers, engine,
                                                   tensorboard, quiet))
     return entry, path
 
@@ -97,10 +105,10 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
 class _Job:
     """What is trained, and with what."""
 
-    def __init__(self, network, loaded, feed, recipe, seed, layers, deterministic, tensorboard, quiet):
+    def __init__(self, network, loaded, feed, recipe, seed, layers, engine, tensorboard, quiet):
         self.network, self.loaded, self.feed, self.recipe = network, loaded, feed, recipe
-        self.seed, self.layers = seed, layers
-        self.deterministic, self.tensorboard, self.quiet = deterministic, tensorboard, quiet
+        self.seed, self.layers, self.engine = seed, layers, engine
+        self.tensorboard, self.quiet = tensorboard, quiet
         self.phase = "before the first step"
 
     def model(self) -> keras.Model:
@@ -134,7 +142,7 @@ def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _
         raise
     except BaseException as error:
         entry["status"], entry["reason"] = "failed", f"{type(error).__name__}: {error}".splitlines()[0][:500]
-        if _out_of_memory(error):
+        if job.engine.out_of_memory(error):
             raise RunError(f"the device has no memory for a batch of {job.recipe['batch']} images of "
                            f"{'×'.join(map(str, job.feed.input_shape))}, {job.phase}; --set batch=N with a smaller N"
                            ) from None
@@ -147,12 +155,9 @@ def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _
 
 def _train_and_test(entry, directory, job, write, signals) -> None:
     feed = job.feed
-    if job.deterministic:
-        import tensorflow as tf
-        tf.config.experimental.enable_op_determinism()
     model = job.model()
     entry["model"] = describe(model)
-    engine = TensorFlowEngine(model, job.recipe)
+    engine = job.engine(model, job.recipe)
     feed.prepare()
     inputs = model.inputs[0] if len(model.inputs) == 2 and job.loaded.kind != "graph" else model.inputs
     scoring = keras.Model(inputs, model.outputs[0], name=model.name)            # without decoders and auxiliary outputs
@@ -213,21 +218,14 @@ def test(engine, feed, seed: int) -> dict:
 
 # --------------------------------------------------------------------------------------------------- details
 
-def _check_backend(device: str | None) -> None:
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"training runs on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}; unset it")
-    if keras.config.image_data_format() != "channels_last":
-        raise ValueError("training feeds images (N, H, W, C): set image_data_format to channels_last in Keras's "
-                         "configuration")
-    import tensorflow as tf
-    if device == "gpu" and not tf.config.list_physical_devices("GPU"):
-        raise RunError("TensorFlow sees no GPU here; pip install -e .[gpu] brings its CUDA libraries, --device cpu "
-                       "trains without")
-    if device == "cpu" and tf.config.get_visible_devices("GPU"):
-        try:
-            tf.config.set_visible_devices([], "GPU")
-        except RuntimeError:
-            raise RunError("this process has taken the GPU already; --device cpu is for a process of its own") from None
+def engine_class() -> type[Engine]:
+    """The engine of Keras's backend. Raises RunError where there is none."""
+    backend = keras.backend.backend()
+    if backend not in ENGINES:
+        raise RunError(f"training runs on {' or '.join(ENGINES)}, and KERAS_BACKEND is {backend}: --engine "
+                       f"{' or --engine '.join(ENGINES)}")
+    module, name = ENGINES[backend]
+    return getattr(import_module(module, __package__), name)
 
 
 @contextlib.contextmanager
@@ -238,14 +236,3 @@ def _policy(name: str):
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    import tensorflow as tf
-    return isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError))
-
-
-def _accelerators() -> list[str]:
-    import tensorflow as tf
-    return [tf.config.experimental.get_device_details(device).get("device_name", device.name)
-            for device in tf.config.get_visible_devices("GPU")]

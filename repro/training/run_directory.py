@@ -15,11 +15,12 @@ import platform
 import socket
 from pathlib import Path
 
+import keras
+
 from .. import record as records
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("layers", "architectures", "repro/training", "repro/data", "repro/papers")      # what a training depends on
-FRAMEWORKS = ("keras", "tensorflow", "numpy")
 # what --force cannot change: with these the checkpoint would be of something else, or its positions mean other images
 FIXED = ("architecture", "layers", "seed", "dataset.name", "recipe.resolved.batch", "recipe.resolved.validation")
 
@@ -160,7 +161,8 @@ def code_sha256() -> str:
 def versions() -> dict:
     """What computes: its versions can change the last bits."""
     found = records.versions()
-    return {name: found[name] for name in FRAMEWORKS if name in found} | {"python": platform.python_version()}
+    computing = ("keras", keras.backend.backend(), "numpy")
+    return {name: found[name] for name in computing if name in found} | {"python": platform.python_version()}
 
 
 def difference(old, new, key=""):
