@@ -106,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--dataset", help="default: the paper's")
     one.add_argument("--recipe", default="paper", help="paper, short or smoke (default: paper)")
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seeds", metavar="A-B", help="several, one after the other, each in its own run directory")
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
                      help="change a value of the recipe, e.g. optimizer.momentum=0.8; recorded")
     one.add_argument("--layers", choices=("explicit", "stock"), default="explicit",
@@ -124,6 +125,30 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's files into the run directory")
     one.add_argument("--keep", action="store_true", help="copy the record to reports/records as evidence")
     one.add_argument("--quiet", action="store_true")
+
+    one = verb("suite", suite, "train a matrix of networks, data sets, recipes and seeds; the same command goes on with it")
+    one.add_argument("suite", nargs="?", help="a suite's name or its TOML file (without one: the names)")
+    one.add_argument("--jobs", type=int, default=1, metavar="N", help="trials at a time on this machine (default: 1)")
+    one.add_argument("--budget", type=float, metavar="MINUTES",
+                     help="after this time what runs is told to stop, its state saved")
+    one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run directories go")
+    one.add_argument("--status", action="store_true", help="how far it is; trains nothing")
+    one.add_argument("--ray", metavar="ADDRESS", help="as tasks of a Ray cluster: its address, auto, or local to start one "
+                     "here; --jobs are then for each machine")
+    one.add_argument("--slurm", type=Path, metavar="FILE", help="write an array script for Slurm; trains nothing")
+    one.add_argument("--trial", type=int, metavar="I", help="only the trial of that number, counted from 0, in this process")
+    one.add_argument("--engine", choices=("tensorflow", "jax"), help="as for train")
+    one.add_argument("--device", choices=("cpu", "gpu"), help="as for train")
+    one.add_argument("--deterministic", action="store_true", help="as for train")
+    one.add_argument("--keep", action="store_true", help="copy each record to reports/records as its trial ends")
+
+    one = verb("plan", plan, "what a suite would take: time, memory, cost, here and on named GPUs; trains nothing")
+    one.add_argument("suite", help="a suite's name or its TOML file")
+    one.add_argument("--jobs", type=int, default=1, metavar="N", help="trials at a time on this machine")
+    one.add_argument("--price", action="append", default=[], metavar="GPU=PRICE",
+                     help="of an hour of it, in any currency, e.g. a100=2.5")
+    one.add_argument("--precision", choices=("float32", "mixed"), default="float32", help="of the published throughputs")
+    one.add_argument("--engine", choices=("tensorflow", "jax"), help="what is probed (default: as for train)")
 
     one = verb("evaluate", evaluate, "the test error of a trained model, or top-1 and top-5 with published weights")
     one.add_argument("model", type=Path, help="a run directory or a model.keras; with --weights a network's name")
@@ -246,6 +271,8 @@ def train(options):
     overrides.update({key: getattr(options, key) for key in ("precision", "compile") if getattr(options, key)})
     card.recipe(options.network, options.recipe, overrides)         # wrong names end here, before TensorFlow starts
     _known_dataset(dataset)
+    if options.seeds:
+        return train_seeds(options, dataset, overrides)
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"           # before TensorFlow looks
         os.environ["JAX_PLATFORMS"] = "cpu"
@@ -266,6 +293,118 @@ def train(options):
         raise Failure(f"{record['status']}: {record['reason']} (record in {run})")
     print(f"test error {record['result']['test_error']:.2f} % of {record['result']['test_images']:,} images, "
           f"{record['wall_seconds']:.0f} s; {run}")
+
+
+def train_seeds(options, dataset, overrides):
+    """The same training with several seeds: a suite of one line."""
+    if options.run or options.force or options.tensorboard:
+        raise UsageError("--run, --force and --tensorboard are for one seed: leave --seeds out")
+    from .suite import table, trials
+    from .suite.local import Local
+    try:
+        seeds = trials.seeds(options.seeds)
+    except trials.SuiteError as error:
+        raise UsageError(str(error)) from None
+    found = trials.Suite(f"{options.network}-seeds", f"{options.network} on {dataset}", "", (), tuple(
+        trials.Trial(options.network, dataset, options.recipe, seed, options.layers, overrides) for seed in seeds))
+    with table.Follower(found, options.runs, 1) as follower:
+        runner = Local(found, options.runs, more=_common(options), show=follower)
+        reason = runner.run()
+    return _summary(found, options.runs, reason, runner.failed)
+
+
+def _common(options) -> list[str]:
+    """Of a suite's options those that each of its trainings gets."""
+    more = [word for key in ("engine", "device") if getattr(options, key) for word in (f"--{key}", getattr(options, key))]
+    return more + [f"--{key}" for key in ("deterministic", "keep") if getattr(options, key)]
+
+
+def suite(options):
+    from .suite import slurm, table, trials
+    from .suite.local import Local
+    if options.suite is None:
+        for name in trials.suites():
+            found = trials.load(name)
+            print(f"{name}: {found.title}; {len(found.trials)} trials")
+        return None
+    try:
+        found = trials.load(options.suite)
+    except trials.SuiteError as error:
+        raise UsageError(str(error)) from None
+    if options.jobs < 1:
+        raise UsageError(f"--jobs {options.jobs}: expected 1 or more")
+    more = _common(options)
+    if options.slurm:
+        asked = str(Path(options.suite).resolve()) if options.suite.endswith(".toml") else options.suite
+        slurm.write(options.slurm, found, asked, options.runs.resolve(), more)
+        print(f"{options.slurm}: {len(found.trials)} tasks; sbatch {options.slurm}")
+        return None
+    if options.trial is not None:
+        if not 0 <= options.trial < len(found.trials):
+            raise UsageError(f"--trial {options.trial}: {found.name} has the trials 0 to {len(found.trials) - 1}")
+        return main([*found.trials[options.trial].arguments(options.runs), *more])
+    if options.status:
+        for name, state in table.rows(found, options.runs):
+            steps = "" if state.steps is None else f"  step {state.step} of {state.steps}"
+            print(f"{name:50s} {state.status}{steps}")
+        return _summary(found, options.runs)
+    if options.engine:
+        os.environ["KERAS_BACKEND"] = options.engine            # of check and bench too
+    with table.Follower(found, options.runs, options.jobs) as follower:
+        budget = None if options.budget is None else 60 * options.budget
+        if options.ray:
+            from .suite.cluster import Cluster
+            runner = Cluster(found, options.runs, options.ray, options.jobs, budget, more, follower)
+        else:
+            runner = Local(found, options.runs, options.jobs, budget, more, follower)
+        reason = runner.run()
+    return _summary(found, options.runs, reason, runner.failed)
+
+
+def plan(options):
+    from .plan import estimate, table
+    from .plan.probe import ProbeError, probe
+    from .suite import trials
+    try:
+        found = trials.load(options.suite)
+    except trials.SuiteError as error:
+        raise UsageError(str(error)) from None
+    prices = {}
+    for text in options.price:
+        key, _, price = text.partition("=")
+        try:
+            prices[key] = float(price)
+        except ValueError:
+            raise UsageError(f"--price {text}: expected GPU=PRICE, e.g. a100=2.5") from None
+        if key not in estimate.devices():
+            raise UsageError(f"--price {text}: no figures for {key!r}; there are {', '.join(estimate.devices())}")
+    if options.jobs < 1:
+        raise UsageError(f"--jobs {options.jobs}: expected 1 or more")
+    environment = os.environ | ({"KERAS_BACKEND": options.engine} if options.engine else {})
+    probes, failed = {}, {}
+    for key, like in estimate.kinds(found).items():
+        print(f"probing {key[0]} on {key[1]} …", file=sys.stderr, flush=True)
+        try:
+            probes[key] = probe(like[0], environment)
+        except ProbeError as error:
+            failed[key] = str(error)
+    print("\n".join(table.lines(found, probes, failed, options.jobs, prices, options.precision)))
+    if failed:
+        raise Failure(f"{len(failed)} of {len(probes) + len(failed)} could not be probed")
+
+
+def _summary(found, runs: Path, reason="done", failed=None) -> int | None:
+    """Print how a suite stands; returns the exit code. Raises Failure for what failed."""
+    from .suite import table
+    states = [state for _, state in table.rows(found, runs)]
+    done = sum(state.ended for state in states)
+    print("\n".join(table.results(found, runs)))
+    print(f"{done} of {len(states)} trials ended" + ("" if done == len(states) else "; the same command goes on"))
+    if reason in ("SIGINT", "SIGTERM"):
+        return INTERRUPTED if reason == "SIGINT" else TERMINATED
+    if failed:
+        raise Failure("; ".join(f"{name}: {said}" for name, said in failed.items()))
+    return None
 
 
 def evaluate(options):

@@ -15,8 +15,6 @@ import platform
 import socket
 from pathlib import Path
 
-import keras
-
 from .. import record as records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,6 +158,7 @@ def code_sha256() -> str:
 
 def versions() -> dict:
     """What computes: its versions can change the last bits."""
+    import keras
     found = records.versions()
     computing = ("keras", keras.backend.backend(), "numpy")
     return {name: found[name] for name in computing if name in found} | {"python": platform.python_version()}

@@ -1,0 +1,81 @@
+"""A few steps of a training on random images, in a process of its own: `python -m cnn_repro.repro.plan.probe`.
+
+It reads a trial as JSON from its standard input and writes what it measured as JSON to its standard output. The data set
+need not be here. Where a batch would take too long, fewer images are taken and the step is as many times longer.
+"""
+import json
+import resource
+import subprocess
+import sys
+import time
+
+from ..suite.trials import Trial
+from .estimate import Probe
+
+MOST = 3e11                     # multiply-adds of a probed step: some seconds on a slow processor
+STEPS, WARM_UP = 4, 2
+SECONDS = 900                   # a probe that takes longer is given up
+
+
+class ProbeError(RuntimeError):
+    """A network that cannot be probed here; one line."""
+
+
+def probe(trial: Trial, environment=None) -> Probe:
+    """Measure in a child process. Raises ProbeError."""
+    asked = json.dumps({"network": trial.network, "dataset": trial.dataset, "recipe": trial.recipe, "seed": trial.seed,
+                        "layers": trial.layers, "overrides": trial.overrides})
+    try:
+        child = subprocess.run([sys.executable, "-m", "cnn_repro.repro.plan.probe"], input=asked, text=True,
+                               capture_output=True, env=environment, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ProbeError(f"{trial.name}: {STEPS + WARM_UP} steps took more than {SECONDS} s") from None
+    if child.returncode:
+        last = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+        raise ProbeError(f"{trial.name}: cannot be probed: {last[:300]}")
+    return Probe(**json.loads(child.stdout.splitlines()[-1]))
+
+
+def measure(trial: Trial) -> Probe:
+    """In this process."""
+    began = time.monotonic()
+    import keras
+    import numpy as np
+
+    from ... import layers as explicit
+    from ...architectures import build, describe, find
+    from .. import data as datasets
+    from ..training.run import POLICIES, engine_class
+    resolved, source, network = trial.resolved().resolved, datasets.source(trial.dataset), find(trial.network)
+    graph, size = source.kind == "graph", resolved.get("input", {}).get("size")
+    sides = (size, size) if size else tuple(network.input_shape[-3:-1])
+    frames = source.shape[:1] if source.kind == "videos" else ()
+    shape = tuple(source.shape[1:]) if graph else (*frames, *sides, source.shape[-1])
+    keras.config.set_dtype_policy(POLICIES[resolved.get("precision", "float32")])
+    model = build(trial.network, classes=len(source.classes), classifier_activation=None, input_shape=shape,
+                  auxiliary=bool(resolved["loss"].get("auxiliary")),
+                  layers=explicit if trial.layers == "explicit" else keras.layers)
+    keras.config.set_dtype_policy("float32")
+    anatomy = describe(model)
+    adds = anatomy["multiply_adds"]
+    batch = source.shape[0] if graph else resolved["batch"]
+    taken = batch if graph else max(1, min(batch, int(MOST / 3 / max(adds, 1))))
+    inputs = np.random.default_rng(0).normal(size=(1, taken, *shape)).astype("float32")
+    if graph and len(model.inputs) == 2:
+        inputs = [inputs, np.zeros((1, taken, taken), "float32")]
+    targets = np.zeros((1, taken), "int64")
+    engine = engine_class()(model, {**resolved, "batch": taken})
+    for _ in range(WARM_UP):
+        engine.train(inputs, targets, np.full(1, 1e-6, "float32"))
+    engine.running()
+    started = time.monotonic()
+    for _ in range(STEPS):
+        engine.train(inputs, targets, np.full(1, 1e-6, "float32"))
+    engine.running()
+    seconds = (time.monotonic() - started) / STEPS
+    return Probe(seconds * batch / taken, started - began, 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                 float(adds), 4.0 * anatomy["parameters"], taken)
+
+
+if __name__ == "__main__":
+    print(json.dumps(vars(measure(Trial(**json.load(sys.stdin))))))
