@@ -3,6 +3,8 @@ import contextlib
 import ctypes
 import gc
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +23,33 @@ def pytest_collection_finish(session):
 
 @pytest.fixture(scope="module", autouse=True)
 def memory_given_back():
-    """Traced graphs hold each other in circles; a process of all test modules grows to many gigabytes otherwise."""
+    """Traced graphs hold each other in circles, and JAX keeps every program that it has compiled."""
     yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+    collect()
+
+
+@pytest.fixture(autouse=True)
+def large_rubbish_is_collected():
+    """A network of a hundred million weights that nobody holds any more is not waited for."""
+    yield
+    if resident() - after_last[0] > 2**30:
+        collect()
+
+
+after_last = [2**30]                                    # bytes, after the last collection
+
+
+def collect() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc's alone
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+    after_last[0] = resident()
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -1,4 +1,4 @@
-"""The whole harness on the clock, image by image: against a plain PyTorch loop, and against data that lie in memory.
+"""The whole harness on the clock, image by image: against a plain PyTorch loop, against data in memory, on JAX.
 
 Each side trains in a process of its own and waits there while the other does; they take turns, epoch by epoch. Ours is
 what `train` does, with augmentation, metrics, log and a checkpoint after every epoch; only the images are random ones.
@@ -19,7 +19,7 @@ NETWORK, BATCH, IMAGES = "resnet20_cifar", 128, 3840
 
 
 def rows(rounds: int):
-    """The harness against its own steps on one batch, and in two precisions against PyTorch.
+    """The harness against its own steps on one batch, in two precisions against PyTorch, and on JAX against TensorFlow.
 
     Raises LookupError where PyTorch is not installed.
     """
@@ -30,8 +30,12 @@ def rows(rounds: int):
         yield _row(f"{precision}, against a PyTorch {version('torch')} loop", _pytorch, precision, rounds)
 
 
-def _row(what, other, precision, rounds) -> dict:
-    with Side(_ours, precision) as one, Side(other, precision) as two:
+    if find_spec("jax"):
+        yield _row("float32 on JAX, against TensorFlow", _ours, "float32", rounds, ours=_ours_on_jax)
+
+
+def _row(what, other, precision, rounds, ours=None) -> dict:
+    with Side(ours or _ours, precision) as one, Side(other, precision) as two:
         # one epoch a sample: a step's figure would leave out what happens between epochs
         spent = alternate([one, two], rounds, sample=0)
     measured = figures(*([seconds * BATCH / IMAGES for seconds in side] for side in spent))
@@ -96,6 +100,11 @@ def _ours(pipe, precision):
             pipe.send(loop.entry["history"][-1]["train_loss"])
 
 
+def _ours_on_jax(pipe, precision):
+    os.environ["KERAS_BACKEND"] = "jax"         # nothing in this process has imported Keras
+    _ours(pipe, precision)
+
+
 def _steps_alone(pipe, precision):
     engine, batches = _engine(precision)
     inputs, targets = next(batches.epoch(1, engine.steps_a_call))
@@ -113,12 +122,11 @@ def _engine(precision):
     from ...architectures import build
     from .. import data as datasets
     from ..papers import card_of
-    from ..training.run import POLICIES
-    from ..training.tensorflow_engine import TensorFlowEngine
+    from ..training.run import POLICIES, engine_class
     keras.config.set_dtype_policy(POLICIES[precision])
     recipe = card_of(NETWORK).recipe(NETWORK, "paper", {"precision": precision}).resolved
     images, labels = photographs()
     preprocessing = datasets.fit_preprocessing(images, recipe, (32, 32), "pad")
     keras.utils.set_random_seed(0)
-    return (TensorFlowEngine(build(NETWORK, classifier_activation=None), recipe),
+    return (engine_class()(build(NETWORK, classifier_activation=None), recipe),
             datasets.Batches(images, labels, recipe, preprocessing, (32, 32), "pad"))

@@ -17,6 +17,7 @@ from jax import numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..data import prefetched
+from ..papers import RecipeError
 from . import on_device
 from .engine import Engine, part
 from .loss import counted, scores
@@ -48,6 +49,8 @@ class JaxEngine(Engine):
         return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
     def __init__(self, model: keras.Model, recipe: dict):
+        if recipe.get("compile") == "graph":
+            raise RecipeError("JAX compiles every step with XLA: leave compile out, or --compile xla")
         super().__init__(model, recipe)
         self._rooms = [model.trainable_variables, model.non_trainable_variables,
                        (self._scaled or self.optimizer).variables, self._average.variables if self._average else [],
