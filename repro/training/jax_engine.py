@@ -35,8 +35,8 @@ class JaxEngine(Engine):
     def claim(device, deterministic):
         found = jax.default_backend()
         if device and device != found:
-            raise RunError(f"JAX computes on {found} here, not on {device}: leave --device out, or install "
-                           + ("jax[cuda12] for NVIDIA's GPUs" if device == "gpu" else "and set JAX_PLATFORMS=cpu"))
+            mends = "install jax[cuda12] for NVIDIA's GPUs" if device == "gpu" else "set JAX_PLATFORMS=cpu before it starts"
+            raise RunError(f"JAX computes on {found} here, not on {device}: {mends}, or leave --device out")
         if deterministic and found == "gpu" and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
             raise RunError(f"XLA's deterministic operations must be asked for before JAX starts: XLA_FLAGS={DETERMINISTIC}")
 
@@ -55,7 +55,7 @@ class JaxEngine(Engine):
         self._rooms = [model.trainable_variables, model.non_trainable_variables,
                        (self._scaled or self.optimizer).variables, self._average.variables if self._average else [],
                        [self._loss_sum, self._wrong, self._seen]]
-        self._stored = self._epoch = None                   # what lies on the device, and of which batches and epoch
+        self._stored = None                                 # the images on the device
         self._mesh = Mesh(np.array(jax.local_devices()), ("batch",))
         self._train_stored = jax.jit(self._steps, static_argnums=(1, 2, 3), donate_argnums=0)
         self._train_given = jax.jit(self._step, donate_argnums=0)
