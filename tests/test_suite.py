@@ -12,7 +12,7 @@ import pytest
 
 from cnn_repro.repro import cli
 from cnn_repro.repro.papers import CardError, RecipeError
-from cnn_repro.repro.suite import local, table, trials
+from cnn_repro.repro.suite import local, table
 from cnn_repro.repro.suite.local import Local
 from cnn_repro.repro.suite.state import held, state_of
 from cnn_repro.repro.suite.trials import SuiteError, Trial, load, seeds, suites

@@ -2,9 +2,9 @@
 
     steps          the schedule's, of ⌈training images / batch⌉ an epoch
     this machine   steps · probed seconds a step + start-up
-    a named GPU    steps · batch · m / m_R / v        m: the network's multiply-adds an image, m_R and v: those of ResNet-50
-                                                      and its published images a second. A small network fills less of a
-                                                      device than ResNet-50 does, so this is the least that it takes
+    a named GPU    steps · batch · m / m_R / v        m: the network's multiply-adds an image; m_R: ResNet-50's, v: its
+                                                      published images a second. A small network fills less of a device
+                                                      than ResNet-50 does, so this is the least that it takes
     n devices      t(n) = t/n + 2 (n − 1)/n · g/b     one batch spread over them; g: bytes of the gradient, b: bytes a
                                                       second between neighbours, the network's for more than 8 devices.
                                                       A ring's two passes (Patarasuk and Yuan 2009, section 3), none of

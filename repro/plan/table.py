@@ -1,7 +1,7 @@
 """The lines that `plan` prints."""
 from ..suite.table import duration
 from ..suite.trials import Suite
-from .estimate import Probe, devices, kinds, seconds_here, seconds_on, step_on, work_of
+from .estimate import devices, kinds, seconds_here, seconds_on, step_on, work_of
 
 COUNTS = (1, 8, 64)
 
@@ -50,6 +50,7 @@ def scaling(found: dict, probes: dict, precision: str) -> list[str]:
         work, probe = work_of(trials[0]), probes[key]
         for device in devices().values():
             steps = [step_on(device, count, work, probe, precision) for count in COUNTS]
-            text.append(f"  {key[0]:26s} batch {work.batch:<5d} gradient {probe.gradient / 1e6:7.1f} MB  {device.key}: " + "   ".join(
-                f"{count}: {steps[0] / seconds:.1f} ({1000 * seconds:.2f})" for count, seconds in zip(COUNTS, steps)))
+            figures = (f"{count}: {steps[0] / seconds:.1f} ({1000 * seconds:.2f})" for count, seconds in zip(COUNTS, steps))
+            text.append(f"  {key[0]:26s} batch {work.batch:<5d} gradient {probe.gradient / 1e6:7.1f} MB  {device.key}: "
+                        + "   ".join(figures))
     return text

@@ -104,7 +104,8 @@ def _expanded(path: Path, index: int, block: dict):
     if not isinstance(block, dict):
         raise SuiteError(f"{where}: expected a table")
     _check(where, block, TRIAL_KEYS, ("networks",))
-    for network, recipe, seed in product(block["networks"], block.get("recipes", ["paper"]), seeds(block.get("seeds", [0]), where)):
+    wanted = block["networks"], block.get("recipes", ["paper"]), seeds(block.get("seeds", [0]), where)
+    for network, recipe, seed in product(*wanted):
         card = card_of(network)
         published = [result.dataset for result in card.results if result.architecture == network]
         for dataset in block.get("datasets", published[:1]):

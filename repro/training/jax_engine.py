@@ -151,7 +151,8 @@ class JaxEngine(Engine):
     def _state(self):
         """What a step changes: trainable and other variables, the optimizer's, averages, running sums.
 
-        Each an array of its own: an average that has just begun is its variable's, and what is given twice cannot be used again.
+        Each is an array of its own: an average that has just begun may be its variable's, and the loop takes over the
+        memory of what it is given.
         """
         given = set()
 

@@ -119,7 +119,8 @@ class Loop:
                 progress.epoch(row)
                 guessing = no_better_than_guessing(row["train_error"], self.batches.targets)
                 if guessing and first < CHECK_EVERY <= self.step:           # once, and not of the very first steps
-                    progress.warn(f"after {self.step} steps the training error is {row['train_error']:.1f} %, that of guessing")
+                    progress.warn(f"after {self.step} steps the training error is {row['train_error']:.1f} %, that of "
+                                  "guessing")
                 self._leave_if_asked(signals)
         signals.waiting = False
 
