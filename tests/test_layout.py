@@ -84,7 +84,7 @@ def test_the_reader_of_imports_sees_what_there_is():
     found = {(one, other) for one, other, _ in edges()}
     assert ("architectures.lenet", "layers.FanIn") in found                     # from ..layers import FanIn
     assert ("repro.training.run", "repro.record") in found                      # from .. import record
-    assert ("repro.training", "repro.training.run.train") in found              # from .run import train, in __init__
+    assert ("repro.data", "repro.data.batches.Batches") in found                # from .batches import Batches, in __init__
     assert ("repro.cli", "reports") in found and ("repro.__main__", "repro.cli.main") in found
     assert {room(one) for one, _, _ in edges()} == set(ROOMS)
 
@@ -186,7 +186,7 @@ def test_the_licence_is_there():
 
 # ------------------------------------------------------------------------------------------------- requirements
 
-BACKENDS = ("jax", "torch")                     # extras: KERAS_BACKEND chooses one in place of TensorFlow
+OPTIONAL = ("jax", "torch", "ray")              # extras: two backends in place of TensorFlow, and a cluster
 NOT_IMPORTED = {"importlib-resources"}          # tensorflow-datasets needs it, undeclared
 
 
@@ -200,7 +200,7 @@ def third_party() -> set[str]:
 def test_requirements_are_what_is_imported():
     required = requirements("requirements.txt")
     assert PROJECT["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
-    optional = {normal(Requirement(text).name) for name in BACKENDS
+    optional = {normal(Requirement(text).name) for name in OPTIONAL
                 for text in PROJECT["project"]["optional-dependencies"][name]}
     assert third_party() - required.keys() == optional, "imported and not required"
     assert required.keys() - third_party() == NOT_IMPORTED, "required and not imported"
