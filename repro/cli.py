@@ -301,16 +301,22 @@ def train_seeds(options, dataset, overrides):
         raise UsageError("--run, --force and --tensorboard are for one seed: leave --seeds out")
     from .suite import table, trials
     from .suite.local import Local
-    try:
-        seeds = trials.seeds(options.seeds)
-    except trials.SuiteError as error:
-        raise UsageError(str(error)) from None
+    seeds = _wanted(trials.seeds, options.seeds)
     found = trials.Suite(f"{options.network}-seeds", f"{options.network} on {dataset}", "", (), tuple(
         trials.Trial(options.network, dataset, options.recipe, seed, options.layers, overrides) for seed in seeds))
     with table.Follower(found, options.runs, 1) as follower:
         runner = Local(found, options.runs, more=_common(options), show=follower)
         reason = runner.run()
     return _summary(found, options.runs, reason, runner.failed)
+
+
+def _wanted(read, asked):
+    """read(asked): a suite or seeds; what is wrong with them is a wrong command."""
+    from .suite.trials import SuiteError
+    try:
+        return read(asked)
+    except SuiteError as error:
+        raise UsageError(str(error)) from None
 
 
 def _common(options) -> list[str]:
@@ -327,10 +333,7 @@ def suite(options):
             found = trials.load(name)
             print(f"{name}: {found.title}; {len(found.trials)} trials")
         return None
-    try:
-        found = trials.load(options.suite)
-    except trials.SuiteError as error:
-        raise UsageError(str(error)) from None
+    found = _wanted(trials.load, options.suite)
     if options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs}: expected 1 or more")
     more = _common(options)
@@ -365,10 +368,7 @@ def plan(options):
     from .plan import estimate, table
     from .plan.probe import ProbeError, probe
     from .suite import trials
-    try:
-        found = trials.load(options.suite)
-    except trials.SuiteError as error:
-        raise UsageError(str(error)) from None
+    found = _wanted(trials.load, options.suite)
     prices = {}
     for text in options.price:
         key, _, price = text.partition("=")

@@ -72,8 +72,7 @@ class Cluster(Local):
                     code, said = 1, f"{type(error).__name__}: {str(error).splitlines()[0]}"
                 state = state_of(trial, self.runs)
                 if state.ended:
-                    error = "" if state.test_error is None else f", test error {state.test_error:.2f} %"
-                    self._show(f"{trial.name}: {state.status}{error}", self)
+                    self._show(f"{trial.name}: {state.outcome}", self)
                 elif held(self.runs / trial.name):
                     self._show(f"{trial.name}: another process trains it", self)
                 elif code:

@@ -104,8 +104,8 @@ class Local:
             process = subprocess.Popen([*COMMAND, *arguments], stdout=log, env=environment,
                                        stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
         self.working.append(Job(name, process, trial))
-        self._show(f"{name}: begun" if trial is None or state_of(trial, self.runs).step == 0 else
-                   f"{name}: goes on at step {state_of(trial, self.runs).step}", self)
+        reached = state_of(trial, self.runs).step if trial else 0
+        self._show(f"{name}: goes on at step {reached}" if reached else f"{name}: begun", self)
 
     def _look(self) -> None:
         """Take those that have ended off the list."""
@@ -117,8 +117,7 @@ class Local:
             seconds, code = time.monotonic() - job.began, job.process.returncode
             state = state_of(job.trial, self.runs) if job.trial else None
             if state and state.ended:
-                error = "" if state.test_error is None else f", test error {state.test_error:.2f} %"
-                self._show(f"{job.name}: {state.status}{error}, {seconds:.0f} s", self)
+                self._show(f"{job.name}: {state.outcome}, {seconds:.0f} s", self)
             elif code == 0:
                 self._show(f"{job.name}: done, {seconds:.0f} s", self)
             else:

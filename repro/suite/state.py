@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import record as records
+from ..training.run_directory import ENDED
 from ..training.schedule import Schedule
 from .trials import Trial
-
-ENDED = ("finished", "diverged", "stuck")           # the same command would end so again
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,11 @@ class State:
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in words."""
+        return self.status + ("" if self.test_error is None else f", test error {self.test_error:.2f} %")
 
     @property
     def seconds_left(self) -> float | None:

@@ -23,12 +23,11 @@ from . import evidence, export
 from .engine import Engine
 from .feed import feed_of
 from .loop import CHECK_EVERY, Loop, Signals, TrainingStopped, error_percent, labelled, no_better_than_guessing, rounded
-from .run_directory import RunDirectory, RunError, code_sha256, in_a_name, run_name, versions
+from .run_directory import ENDED, RunDirectory, RunError, code_sha256, in_a_name, run_name, versions
 from .schedule import Schedule
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 ENGINES = {"tensorflow": (".tensorflow_engine", "TensorFlowEngine"), "jax": (".jax_engine", "JaxEngine")}
-ENDED = ("finished", "diverged", "stuck")       # the same command would end so again
 
 
 def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0, overrides: dict | None = None,

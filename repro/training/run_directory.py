@@ -18,6 +18,7 @@ from pathlib import Path
 from .. import record as records
 
 ROOT = Path(__file__).resolve().parents[2]
+ENDED = ("finished", "diverged", "stuck")       # statuses of a record after which the same command would end so again
 CODE = ("layers", "architectures", "repro/training", "repro/data", "repro/papers")      # what a training depends on
 # what --force cannot change: with these the checkpoint would be of something else, or its positions mean other images
 FIXED = ("architecture", "layers", "seed", "dataset.name", "recipe.resolved.batch", "recipe.resolved.validation")
