@@ -442,7 +442,8 @@ def test_f12_trials_side_by_side_are_those_one_after_the_other(uninterrupted, tm
     children = [subprocess.Popen(
         [sys.executable, str(SCRIPT), str(cards), "train", "tiny", "--runs", str(tmp_path / "runs"), "--seed", str(seed),
          "--deterministic", "--quiet"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for seed in seeds]
-    assert [child.communicate(timeout=600) and child.returncode for child in children] == [0] * len(seeds)
+    said = [child.communicate(timeout=600)[1] for child in children]
+    assert [child.returncode for child in children] == [0] * len(seeds), said
     found = [read_record(tmp_path / "runs" / f"tiny-digits-paper-s{seed}" / "record.json") for seed in seeds]
     assert [record["seed"] for record in found] == list(seeds) and len({record["id"] for record in found}) == len(seeds)
     serial = [uninterrupted, *(tiny_run(tmp_path / f"serial {seed}", seed=seed) for seed in seeds[1:])]

@@ -42,8 +42,8 @@ def install(folder) -> None:
     """Make the network and its card known to this process, and no other card."""
     from cnn_repro.architectures import registry
     card = import_module("cnn_repro.repro.papers.card")         # `papers.card` is the function of that name
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    (Path(folder) / "tiny2026.toml").write_text(CARD, encoding="utf-8")
+    # by a rename: processes that start together read it while others write it
+    import_module("cnn_repro.repro.record").write_atomically(Path(folder) / "tiny2026.toml", CARD.encode())
     card.FOLDER = Path(folder)
     card.cards.cache_clear()
     if "tiny" not in registry.REGISTRY:
