@@ -162,7 +162,7 @@ def speed(evidence: Evidence) -> list[dict]:
 
     def machine(group):         # all of the configuration but its layers, and what it ran on
         hardware = group.first["hardware"]
-        return (*group.key[:5], *group.key[6:], hardware["processor"], str(hardware["accelerators"]))
+        return (*group.key[:5], *group.key[6:], hardware["processor"], str(hardware["accelerators"]), _spread(hardware))
     stock = {machine(group): group.images_per_second for group in groups if group.first["layers"] == "stock"}
     rows = []
     for group in groups:
@@ -242,7 +242,15 @@ def _machine(record: dict) -> str:
     return ", ".join(filter(None, (
         hardware["processor"], hardware["cores"] and f"{hardware['cores']} cores",
         hardware["memory_gib"] and f"{hardware['memory_gib']} GiB", hardware["platform"],
-        *map(str, accelerators if isinstance(accelerators, list) else ()))))
+        *map(str, accelerators if isinstance(accelerators, list) else ()), _spread(hardware))))
+
+
+def _spread(hardware: dict) -> str:
+    """Where one training took several devices."""
+    if (hardware["replicas"] or 1) <= 1:
+        return ""
+    processes = f" in {hardware['processes']} processes" if (hardware["processes"] or 1) > 1 else ""
+    return f"each batch over {hardware['replicas']} devices{processes}"
 
 
 def _distinct(records, describe) -> list[tuple[str, int]]:

@@ -97,7 +97,7 @@ COMMON = {
     "wall_seconds": number, "peak_memory_mib": number, "command": text, "commit": text, "dirty": flag,
     "version": text, "versions": {"*": text}, "backend": text,
     "hardware": {"processor": text, "cores": number, "memory_gib": number, "accelerators": anything,
-                 "platform": text},
+                 "platform": text, "replicas": number, "processes": number},
 }
 TRAINING = COMMON | {
     "precision": text, "compile": text, "deterministic": flag, "weights_sha256": text, "resumed_at": [number], "layers": text, "paper": text, "architecture": text,

@@ -15,7 +15,7 @@ RUN_COLUMNS = (
     "result.test_error", "model.parameters", "model.multiply_adds", "started", "ended", "wall_seconds",
     "peak_memory_mib", "commit", "dirty", "version", "backend", "precision", "compile", "deterministic",
     "recipe.sha256", "weights_sha256", "dataset.version", "dataset.sha256",
-    "hardware.processor", "command")
+    "hardware.processor", "hardware.replicas", "command")
 MARKS = ("<!-- results -->", "<!-- /results -->")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")      # what a spreadsheet would run
 

@@ -117,6 +117,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--deterministic", action="store_true",
                      help="deterministic operations: resumed or not, equal bit for bit on one machine")
     one.add_argument("--device", choices=("cpu", "gpu"), help="default: a GPU where there is one")
+    one.add_argument("--replicas", type=int, metavar="N", help="spread every batch over N devices of this machine (default: "
+                     "all its GPUs; a processor is divided into parts); over several machines: TF_CONFIG, see the README")
     one.add_argument("--run", type=Path, metavar="DIR", help="the run directory (default: one in --runs, named after "
                      "network, data set, recipe and seed); the same command again goes on there")
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run directories go")
@@ -271,6 +273,8 @@ def train(options):
     overrides.update({key: getattr(options, key) for key in ("precision", "compile") if getattr(options, key)})
     card.recipe(options.network, options.recipe, overrides)         # wrong names end here, before TensorFlow starts
     _known_dataset(dataset)
+    if options.replicas is not None and options.replicas < 1:
+        raise UsageError(f"--replicas {options.replicas}: expected 1 or more")
     if options.seeds:
         return train_seeds(options, dataset, overrides)
     if options.device == "cpu":
@@ -278,15 +282,18 @@ def train(options):
         os.environ["JAX_PLATFORMS"] = "cpu"
     if options.deterministic:                               # asked for before JAX starts
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-    start_backend(options.engine)
+    start_backend(options.engine, compute=options.replicas is None and "TF_CONFIG" not in os.environ)
     from .training import train as run_training
     record, run = run_training(
         options.network, dataset, options.recipe, options.seed, overrides, options.layers, options.runs, options.quiet,
         run=options.run, force=options.force, deterministic=options.deterministic, tensorboard=options.tensorboard,
-        device=options.device)
+        device=options.device, replicas=options.replicas)
     if record["status"] == "interrupted":
         print(f"repro: interrupted: {record['reason']} ({run})", file=sys.stderr)
         return TERMINATED if record["reason"].startswith("SIGTERM") else INTERRUPTED
+    if record["hardware"].get("process"):
+        print(f"worker {record['hardware']['process']}: {record['status']}; the chief has the record")
+        return int(record["status"] != "finished")
     if options.keep:
         keep(record)
     if record["status"] != "finished":
@@ -321,7 +328,11 @@ def _wanted(read, asked):
 
 def _common(options) -> list[str]:
     """Of a suite's options those that each of its trainings gets."""
-    more = [word for key in ("engine", "device") if getattr(options, key) for word in (f"--{key}", getattr(options, key))]
+    if "TF_CONFIG" in os.environ:
+        raise UsageError("TF_CONFIG spreads one training over several machines, and here each trial is a process of its "
+                         "own: unset it, or run train with one seed")
+    more = [word for key in ("engine", "device", "replicas") if getattr(options, key, None)
+            for word in (f"--{key}", str(getattr(options, key)))]
     return more + [f"--{key}" for key in ("deterministic", "keep") if getattr(options, key)]
 
 
@@ -683,8 +694,11 @@ def _known_dataset(name):
         raise UsageError(str(error)) from None
 
 
-def start_backend(backend: str | None = None) -> None:
-    """Import Keras and its backend without the backend's greetings; what it says while failing is shown."""
+def start_backend(backend: str | None = None, compute: bool = True) -> None:
+    """Import Keras and its backend without the backend's greetings; what it says while failing is shown.
+
+    compute: not where devices are still to be divided or joined, which TensorFlow wants before its first operation.
+    """
     if backend:
         os.environ["KERAS_BACKEND"] = backend
     with tempfile.TemporaryFile() as said, contextlib.ExitStack() as undo:
@@ -701,7 +715,8 @@ def start_backend(backend: str | None = None) -> None:
             if keras.backend.backend() == "tensorflow":
                 import tensorflow as tf
                 tf.get_logger().setLevel("ERROR")
-                tf.zeros(1)                 # the first operation greets as well
+                if compute:
+                    tf.zeros(1)             # the first operation greets as well
         except ImportError as error:
             os.dup2(stderr, 2)
             raise Failure(f"the backend does not start ({one_line(error)}); KERAS_BACKEND is "

@@ -29,7 +29,7 @@ def run_on(backend, *command):
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install -e '.[{backend}]'")
     run = subprocess.run([sys.executable, "-m", *command], cwd=TESTS.parent, capture_output=True, text=True,
-                         env=os.environ | {"KERAS_BACKEND": backend}, timeout=1200)
+                         env=os.environ | {"KERAS_BACKEND": backend}, timeout=3600)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-1000:]
     return run.stdout
 

@@ -125,7 +125,7 @@ def test_layers_and_architectures_know_no_backend():
     assert named <= {"architectures.torchvision_weights", "layers.gradient", "repro.bench.backends",
                      "repro.bench.pytorch_loop", "repro.check.backends", "repro.cli", "repro.data.tfds_reader",
                      "repro.training.board", "repro.training.jax_engine", "repro.training.on_device",
-                     "repro.training.tensorflow_engine"}, named
+                     "repro.training.replicas", "repro.training.tensorflow_engine"}, named
 
 
 def test_modules_are_named_by_what_is_inside():

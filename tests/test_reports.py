@@ -575,6 +575,15 @@ def test_a_setup_shows_its_newest_tables_and_keeps_machines_apart():
     assert len(found) == 4 and sum("Example GPU" in bench["machine"] for bench in found) == 1
 
 
+def test_a_run_over_several_devices_is_said_and_not_set_beside_one_on_one():
+    ours, stock = example.training(), example.training(layers="stock") | {"id": "stock"}
+    spread = stock | {"hardware": stock["hardware"] | {"replicas": 4, "processes": 2}}
+    machines = dict(blocks.provenance(arrange([ours, spread])))["Machines"]
+    assert sum("each batch over 4 devices in 2 processes" in machine for machine, _ in machines) == 1
+    assert [row["ratio"] for row in blocks.speed(arrange([ours, stock]))] != [None, None]
+    assert [row["ratio"] for row in blocks.speed(arrange([ours, spread]))] == [None, None]
+
+
 def test_a_benchmark_without_rows_and_an_endless_one(tmp_path):
     empty = {"schema": 1, "kind": "bench", "id": "bare", "status": "finished"}
     assert "No step has been timed" in Text(page_of(tmp_path)).text

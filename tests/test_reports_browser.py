@@ -71,6 +71,8 @@ class Page:
             self.events.append(self.read())
 
     def open(self, path):
+        # that of the empty page it came with may be among them
+        self.events = [event for event in self.events if event.get("method") != "Page.loadEventFired"]
         self.call("Page.navigate", url=path.as_uri())
         self.wait("Page.loadEventFired")
 
@@ -93,8 +95,8 @@ class Page:
         return picture
 
     def close(self):
-        self.process.terminate()
-        self.process.wait(20)
+        self.process.kill()                 # its profile is thrown away
+        self.process.wait()
         os.close(self.out)
         os.close(self.inp)
 
@@ -177,7 +179,7 @@ def test_folded_configurations_open_when_linked(page):
     page.run("document.getElementById('configuration-2').open = false")
     click(page, "nav a[href='#configuration-2']")
     opened = "document.getElementById('configuration-2').open"
-    assert page.run(f"new Promise(done => setTimeout(() => done({opened}), 50))")
+    assert page.run(f"new Promise(done => {{ const look = () => {opened} ? done(true) : setTimeout(look, 20); look(); }})")
 
 
 def test_nothing_overflows_and_pictures_are_taken(page, tmp_path):

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -47,6 +46,8 @@ record = directory.record() or {
 taken = record["history"][-1]["taken"] if record["history"] else sys.argv[2] + words["--seed"]
 for step in range(len(record["history"]) + 1, 21):
     time.sleep(float(os.environ.get("FAKE_STEP", 0.01)))
+    while step == 10 and seed > 2 and os.path.exists(os.environ.get("FAKE_GATE", "")):
+        time.sleep(0.01)
     taken = hashlib.sha256(f"{taken} {step}".encode()).hexdigest()
     record["history"].append({"step": step, "seconds": 0.01, "taken": taken})
     records.write_record(run / "record.json", record | {"status": "running"})
@@ -159,9 +160,12 @@ from cnn_repro.repro.suite import local, trials
 local.COMMAND, local.POLL = {local.COMMAND!r}, 0.02
 local.Local(trials.load({str(tmp_path / "mine.toml")!r}), {str(tmp_path / "cut")!r}, 3).run()
 """
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"FAKE_STEP": "0.05"})
-    until = time.monotonic() + 60
-    while sum(state.step > 5 for _, state in table.rows(suite, tmp_path / "cut")) < 5 and time.monotonic() < until:
+    gate = tmp_path / "gate"            # three trials end, the next three wait at it: all can be killed in the same state
+    gate.touch()
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"FAKE_GATE": str(gate)})
+    until = time.monotonic() + 300
+    while [state.step for _, state in table.rows(suite, tmp_path / "cut") if state.status == "running"] != [9] * 3 \
+            and time.monotonic() < until:
         time.sleep(0.05)
     process.kill()
     process.wait()
@@ -171,8 +175,9 @@ local.Local(trials.load({str(tmp_path / "mine.toml")!r}), {str(tmp_path / "cut")
     until = time.monotonic() + 10
     while any(held(tmp_path / "cut" / name) for name in alive[:2]) and time.monotonic() < until:
         time.sleep(0.01)
+    gate.unlink()
     statuses = {name: status for name, (status, _) in outcomes(suite, tmp_path / "cut").items()}
-    assert alive and {statuses[name] for name in alive[:2]} == {"cut"} and "waiting" in statuses.values()
+    assert len(alive) == 3 and {statuses[name] for name in alive[:2]} == {"cut"} and "waiting" in statuses.values()
     events = []
     assert Local(suite, tmp_path / "cut", 4, show=lambda event, it: events.append(event)).run() == "done"
     assert outcomes(suite, tmp_path / "cut") == outcomes(suite, tmp_path / "whole")
@@ -191,7 +196,7 @@ one = local.Local(trials.load({str(tmp_path / "mine.toml")!r}), {str(runs)!r}, 2
 assert one.run() == "done"
 """], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
-        said += process.communicate(timeout=60)[0].splitlines()
+        said += process.communicate(timeout=300)[0].splitlines()
         assert process.returncode == 0
     assert {status for status, _ in outcomes(suite, runs).values()} == {"finished"}
     assert sum("finished" in line for line in said) >= len(suite.trials)
@@ -210,7 +215,13 @@ def test_the_budget_ends_a_suite_with_its_state_saved(fake, tmp_path, monkeypatc
     Local(suite, tmp_path / "whole").run()
     monkeypatch.setenv("FAKE_STEP", "0.2")
     events = []
-    assert Local(suite, tmp_path / "cut", 1, 1.0, show=lambda event, it: events.append(event)).run() == "budget"
+
+    def over(event, it):
+        events.append(event)
+        if (it.runs / suite.trials[0].name / "record.json").exists():       # not by the clock: it must have begun
+            it.ends = 0.0
+
+    assert Local(suite, tmp_path / "cut", 1, 600, show=over).run() == "budget"
     assert [status for status, _ in outcomes(suite, tmp_path / "cut").values()] == ["interrupted"] + ["waiting"] * 3
     assert any("stopped at step" in event for event in events if event)
     monkeypatch.setenv("FAKE_STEP", "0.01")
@@ -222,9 +233,14 @@ def test_the_budget_ends_a_suite_with_its_state_saved(fake, tmp_path, monkeypatc
 def test_a_signal_stops_the_trials_and_then_the_suite(fake, tmp_path, monkeypatch, number):
     monkeypatch.setenv("FAKE_STEP", "0.2")
     suite = suite_of(tmp_path)
-    threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
+    sent = []
+
+    def stop(event, it):
+        if not sent and all((it.runs / trial.name / "record.json").exists() for trial in suite.trials[:2]):
+            sent.append(os.kill(os.getpid(), number))
+
     before = signal.getsignal(number)
-    assert Local(suite, tmp_path / "runs", 2).run() == signal.Signals(number).name
+    assert Local(suite, tmp_path / "runs", 2, show=stop).run() == signal.Signals(number).name
     assert signal.getsignal(number) is before
     statuses = [status for status, _ in outcomes(suite, tmp_path / "runs").values()]
     assert statuses == ["interrupted"] * 2 + ["waiting"] * 2

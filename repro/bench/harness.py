@@ -1,5 +1,8 @@
 """The whole harness on the clock, image by image: against a plain PyTorch loop, against data in memory, on JAX.
 
+One more row is JAX's: the steps of two seeds in one program, by vmap, against the same steps one after the other. It is
+why `--seeds` trains one after the other.
+
 Each side trains in a process of its own and waits there while the other does; they take turns, epoch by epoch. Ours is
 what `train` does, with augmentation, metrics, log and a checkpoint after every epoch; only the images are random ones.
 """
@@ -19,7 +22,8 @@ NETWORK, BATCH, IMAGES = "resnet20_cifar", 128, 3840
 
 
 def rows(rounds: int):
-    """The harness against its own steps on one batch, in two precisions against PyTorch, and on JAX against TensorFlow.
+    """The harness against its own steps on one batch, in two precisions against PyTorch, and on JAX against TensorFlow
+    and with two seeds.
 
     Raises LookupError where PyTorch is not installed.
     """
@@ -28,10 +32,10 @@ def rows(rounds: int):
     yield _row("float32, against the same steps on one batch in memory", _steps_alone, "float32", rounds)
     for precision in ("float32", "bfloat16"):
         yield _row(f"{precision}, against a PyTorch {version('torch')} loop", _pytorch, precision, rounds)
-
-
     if find_spec("jax"):
         yield _row("float32 on JAX, against TensorFlow", _ours, "float32", rounds, ours=_ours_on_jax)
+        yield _row("two seeds at once on JAX, against one after the other", _seeds_in_turn, "float32", rounds,
+                   ours=_seeds_at_once)
 
 
 def _row(what, other, precision, rounds, ours=None) -> dict:
@@ -103,6 +107,31 @@ def _ours(pipe, precision):
 def _ours_on_jax(pipe, precision):
     os.environ["KERAS_BACKEND"] = "jax"         # nothing in this process has imported Keras
     _ours(pipe, precision)
+
+
+def _seeds_at_once(pipe, precision):
+    _two_seeds(pipe, precision, at_once=True)
+
+
+def _seeds_in_turn(pipe, precision):
+    _two_seeds(pipe, precision, at_once=False)
+
+
+def _two_seeds(pipe, precision, at_once):
+    """Half as many steps of each as an epoch has, so that both together see its images."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    engine, batches = _engine(precision)
+    from keras import tree
+    step, steps, state = engine.pure()
+    inputs, targets = next(batches.epoch(1))
+    given = (state, inputs[0], targets[0].astype("int32"))
+    if at_once:
+        given = tree.map_structure(lambda values: np.stack([values, values]), given)
+    states = [given[0]] * (1 if at_once else 2)
+    while pipe.recv():
+        for _ in range(len(batches) // 2):
+            states = [(steps if at_once else step)(state, *given[1:], np.float32(0.1)) for state in states]
+        pipe.send([float(np.sum(state[-1][0])) for state in states])        # the sums of the losses: waits for them
 
 
 def _steps_alone(pipe, precision):

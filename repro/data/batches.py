@@ -7,7 +7,7 @@ of the image at that size. crop_resize and scale_crop go from the decoded image 
 """
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -52,11 +52,14 @@ class Batches:
         """Steps an epoch."""
         return math.ceil(len(self.indices) / self.recipe["batch"])
 
-    def epoch(self, epoch: int, steps_a_call: int = 1, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def epoch(self, epoch: int, steps_a_call: int = 1, start: int = 0,
+              rows: Callable[[int], slice] | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The epoch from its step `start` on, in the order and with the augmentation of (seed, epoch).
 
         Yields inputs float32 (S, B, h, w, C) and targets int64 (S, B), with mixup float32 (S, B, K). Full batches
         come S = steps_a_call at a time, and fewer at the end; a last smaller batch comes alone.
+        rows: of a batch's size, which of its inputs are wanted, with the targets of all; mixup, which mixes the images
+        of a batch with each other, gives all inputs nevertheless.
         """
         batch, n = self.recipe["batch"], len(self.indices)
         ordered = order(n, self.seed, epoch)
@@ -65,11 +68,12 @@ class Batches:
         cuts = [*range(start * batch, whole, batch * steps_a_call), whole, n]
         for first, stop in zip(cuts, cuts[1:]):
             if max(first, start * batch) < stop:
-                positions = np.arange(first, stop)
-                chosen = ordered[positions]
-                inputs, targets = self._inputs(augmentation, chosen, positions), self.targets[chosen]
                 each = batch if stop <= whole else stop - first
-                inputs, targets = inputs.reshape(-1, each, *inputs.shape[1:]), targets.reshape(-1, each)
+                positions = np.arange(first, stop).reshape(-1, each)
+                targets = self.targets[ordered[positions]]
+                wanted = positions[:, rows(each)] if rows and augmentation.mixup is None else positions
+                inputs = self._inputs(augmentation, ordered[wanted.ravel()], wanted.ravel())
+                inputs = inputs.reshape(*wanted.shape, *inputs.shape[1:])
                 if augmentation.mixup is not None:
                     inputs, targets = self._mixed(augmentation.mixup, inputs, targets, positions)
                 yield inputs, targets
@@ -91,7 +95,7 @@ class Batches:
 
     def _mixed(self, mixup, inputs, targets, positions) -> tuple[np.ndarray, np.ndarray]:
         pairs = [mixup.apply(*one) for one in zip(
-            inputs, np.eye(self.classes, dtype=np.float32)[targets], positions.reshape(targets.shape))]
+            inputs, np.eye(self.classes, dtype=np.float32)[targets], positions)]
         return tuple(np.stack(part) for part in zip(*pairs))
 
 

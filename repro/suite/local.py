@@ -100,11 +100,11 @@ class Local:
             environment = {**dict.fromkeys(THREADS, share), **environment}
         # a second seed need not compile what the first one did
         environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(self.runs.resolve() / ".compiled"))
+        reached = state_of(trial, self.runs).step if trial else 0
         with open(self.runs / f"{name}.log", "ab") as log:
             process = subprocess.Popen([*COMMAND, *arguments], stdout=log, env=environment,
                                        stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
         self.working.append(Job(name, process, trial))
-        reached = state_of(trial, self.runs).step if trial else 0
         self._show(f"{name}: goes on at step {reached}" if reached else f"{name}: begun", self)
 
     def _look(self) -> None:

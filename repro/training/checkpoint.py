@@ -15,7 +15,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,24 +43,16 @@ def save(folder: Path, step: int, numbers: dict, arrays: Iterable[tuple[str, np.
     dtype NumPy has. Raises NotFinite, CheckpointError (disk full, say: the older ones are still there).
     """
     arrays = [(name, np.asarray(array)) for name, array in arrays]
-    for name, array in arrays:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise NotFinite(name)
-    described = [{"name": name, "dtype": array.dtype.newbyteorder("<").str, "shape": list(array.shape)}
-                 for name, array in arrays]
-    header = {"magic": MAGIC, "format": FORMAT, "step": step, "numbers": numbers, "arrays": described}
-    head = json.dumps(header, allow_nan=False).encode() + b"\n"
-    path, size = Path(folder) / f"step-{step:09d}.checkpoint", len(head) + sum(a.nbytes for _, a in arrays) + 32
+    path, size = Path(folder) / f"step-{step:09d}.checkpoint", sum(array.nbytes for _, array in arrays)
+    parts = encoded(step, numbers, arrays)
+    head = next(parts)                          # a state that is not finite leaves no file behind
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        digest = hashlib.sha256()
         with os.fdopen(descriptor, "wb") as file:
-            for part in itertools.chain([head], (little_endian(array) for _, array in arrays)):
-                file.write(part)
-                digest.update(part)
-            file.write(digest.digest())
+            file.write(head)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -76,6 +68,23 @@ def save(folder: Path, step: int, numbers: dict, arrays: Iterable[tuple[str, np.
     for old in found(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def encoded(step: int, numbers: dict, arrays: Iterable[tuple[str, np.ndarray]]) -> Iterator[bytes]:
+    """The bytes of a checkpoint, part by part. Raises NotFinite before the first."""
+    arrays = [(name, np.asarray(array)) for name, array in arrays]
+    for name, array in arrays:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise NotFinite(name)
+    described = [{"name": name, "dtype": array.dtype.newbyteorder("<").str, "shape": list(array.shape)}
+                 for name, array in arrays]
+    header = {"magic": MAGIC, "format": FORMAT, "step": step, "numbers": numbers, "arrays": described}
+    head = json.dumps(header, allow_nan=False).encode() + b"\n"
+    digest = hashlib.sha256()
+    for part in itertools.chain([head], (little_endian(array) for _, array in arrays)):
+        yield part
+        digest.update(part)
+    yield digest.digest()
 
 
 def found(folder: Path) -> list[Path]:
@@ -108,30 +117,40 @@ def load_newest(folder: Path, say=print) -> tuple[int, dict, dict[str, np.ndarra
 
 def read(path: Path) -> tuple[int, dict, dict[str, np.ndarray]]:
     """(step, numbers, arrays by name) of one file. Raises CheckpointError for anything that is not whole."""
-    path, digest, arrays = Path(path), hashlib.sha256(), {}
+    path = Path(path)
     try:
         with open(path, "rb") as file:
-            head = file.readline(LONGEST_HEADER)
-            digest.update(head)
-            header = json.loads(head)
-            if header["magic"] != MAGIC or header["format"] != FORMAT:
-                raise ValueError("another format")
-            left = os.fstat(file.fileno()).st_size - len(head) - 32
-            for one in header["arrays"]:
-                dtype, shape = np.dtype(one["dtype"]), tuple(one["shape"])
-                size = dtype.itemsize * math.prod(shape)
-                if dtype.hasobject or size > left:
-                    raise ValueError("shorter than its header says")
-                left -= size
-                content = file.read(size)
-                digest.update(content)
-                arrays[one["name"]] = np.frombuffer(content, dtype).reshape(shape)
-            whole = left == 0 and file.read() == digest.digest()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "cut or no checkpoint"
-        raise CheckpointError(f"{path}: damaged ({reason})") from None
+            return parsed(file, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        raise CheckpointError(f"{path}: damaged ({error.strerror})") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def parsed(file, size: int) -> tuple[int, dict, dict[str, np.ndarray]]:
+    """The same of an open file of that size, or of one in memory."""
+    digest, arrays = hashlib.sha256(), {}
+    try:
+        head = file.readline(LONGEST_HEADER)
+        digest.update(head)
+        header = json.loads(head)
+        if header["magic"] != MAGIC or header["format"] != FORMAT:
+            raise ValueError("another format")
+        left = size - len(head) - 32
+        for one in header["arrays"]:
+            dtype, shape = np.dtype(one["dtype"]), tuple(one["shape"])
+            expected = dtype.itemsize * math.prod(shape)
+            if dtype.hasobject or expected > left:
+                raise ValueError("shorter than its header says")
+            left -= expected
+            content = file.read(expected)
+            digest.update(content)
+            arrays[one["name"]] = np.frombuffer(content, dtype).reshape(shape)
+        whole = left == 0 and file.read() == digest.digest()
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError("damaged (cut or no checkpoint)") from None
     if not whole:
-        raise CheckpointError(f"{path}: damaged (its sha256 is another)")
+        raise CheckpointError("damaged (its sha256 is another)")
     return header["step"], header["numbers"], arrays
 
 

@@ -6,6 +6,7 @@ are the same code, and a test holds the two to the same step.
 """
 import contextlib
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -18,6 +19,20 @@ from .loss import loss_of
 from .optimizer import DiagonalLevenbergMarquardt, optimizer_of
 
 
+@dataclass(frozen=True)
+class Together:
+    """Who takes part in a training: `count` devices, in this one process."""
+    count: int
+    processes = 1
+    process = 0
+
+    def from_chief(self, content):
+        return content
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+
 class Engine(ABC):
     """Trains and evaluates one model.
 
@@ -28,10 +43,16 @@ class Engine(ABC):
 
     COMPILE = "graph"           # what the records say where a recipe does not
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def claim(device: str | None, deterministic: bool) -> None:
-        """Take the device, "cpu" or "gpu" or whatever there is, before anything is computed. Raises RunError."""
+    def claim(cls, device: str | None, deterministic: bool, count: int | None = None) -> "Together":
+        """Take the device, "cpu" or "gpu" or whatever there is, before anything is computed: `count` of them, all by
+        default. Returns who computes together. Raises RunError."""
+
+    @classmethod
+    def scope(cls):
+        """A context in which the model and the engine are made and used."""
+        return contextlib.nullcontext()
 
     @staticmethod
     @abstractmethod
@@ -42,6 +63,11 @@ class Engine(ABC):
     @abstractmethod
     def out_of_memory(error: BaseException) -> bool:
         """Whether the device had no room."""
+
+    @staticmethod
+    def lost(error: BaseException) -> bool:
+        """Whether another process of the same training went away."""
+        return False
 
     def __init__(self, model: keras.Model, recipe: dict):
         self.model = model
@@ -90,7 +116,7 @@ class Engine(ABC):
         So He et al. 2016 released their models; and a momentum near 1, which slim's networks have, leaves a short
         training with the averages that it began with.
         """
-        layers = [layer for layer in self.model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        layers = self._normalizations()
         momenta, sums = [layer.momentum for layer in layers], None
         for layer in layers:
             layer.momentum = 0.0                            # the average is then the batch's own
@@ -107,6 +133,9 @@ class Engine(ABC):
             variable.assign(total / taken)
         for layer, momentum in zip(layers, momenta):
             layer.momentum = momentum
+
+    def _normalizations(self) -> list:
+        return [layer for layer in self.model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
     @abstractmethod
     def _forward(self):

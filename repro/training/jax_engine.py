@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ..data import prefetched
 from ..papers import RecipeError
 from . import on_device
-from .engine import Engine, part
+from .engine import Engine, Together, part
 from .loss import counted, scores
 from .run_directory import RunError
 
@@ -31,14 +31,25 @@ class JaxEngine(Engine):
 
     COMPILE = "xla"
 
-    @staticmethod
-    def claim(device, deterministic):
+    _devices = None                                         # all there are
+
+    @classmethod
+    def claim(cls, device, deterministic, count=None):
+        if count and device != "gpu":
+            with contextlib.suppress(RuntimeError):         # too late: then it has the devices that it has
+                jax.config.update("jax_num_cpu_devices", count)     # the processor in parts; GPUs are not touched
         found = jax.default_backend()
         if device and device != found:
             mends = "install jax[cuda12] for NVIDIA's GPUs" if device == "gpu" else "set JAX_PLATFORMS=cpu before it starts"
             raise RunError(f"JAX computes on {found} here, not on {device}: {mends}, or leave --device out")
         if deterministic and found == "gpu" and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
             raise RunError(f"XLA's deterministic operations must be asked for before JAX starts: XLA_FLAGS={DETERMINISTIC}")
+        there = jax.local_devices()
+        if count and count > len(there):
+            raise RunError(f"--replicas {count}: JAX sees {len(there)} device{'s' * (len(there) > 1)} here; ask for as "
+                           "many or fewer")
+        cls._devices = there[:count]
+        return Together(len(cls._devices))
 
     @staticmethod
     def accelerators():
@@ -56,7 +67,7 @@ class JaxEngine(Engine):
                        (self._scaled or self.optimizer).variables, self._average.variables if self._average else [],
                        [self._loss_sum, self._wrong, self._seen]]
         self._stored = None                                 # the images on the device
-        self._mesh = Mesh(np.array(jax.local_devices()), ("batch",))
+        self._mesh = Mesh(np.array(self._devices or jax.local_devices()), ("batch",))
         self._train_stored = jax.jit(self._steps, static_argnums=(1, 2, 3), donate_argnums=0)
         self._train_given = jax.jit(self._step, donate_argnums=0)
         self._predict = jax.jit(self._predicted)
@@ -146,6 +157,13 @@ class JaxEngine(Engine):
             for variable, value in zip(self._rooms[1], forward(trainable, others, inputs, labels)):
                 variable.assign(value)
         return moved
+
+    def pure(self):
+        """(step, steps, state): (state, inputs, targets, rate) → state compiled, for one seed and for several that lie along
+        a first axis of all but the rate; and the state as NumPy's arrays."""
+        several = jax.vmap(self._step, in_axes=(0, 0, 0, None))
+        return (jax.jit(self._step, donate_argnums=0), jax.jit(several, donate_argnums=0),
+                jax.tree.map(np.asarray, self._state()))
 
     # ---------------------------------------------------------------------------------------------- state
     def _state(self):

@@ -4,6 +4,7 @@ A step depends on the state that a checkpoint holds (weights, velocities, dropou
 observed) and on draws keyed with (seed, epoch, purpose), never on a generator that moves on by itself.
 """
 import contextlib
+import io
 import math
 import signal
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 
 from .. import data as datasets
 from . import checkpoint
+from .engine import Together
 from .progress import Progress
 
 CHECK_EVERY = 50            # steps between looks at the loss; looking waits for the device
@@ -59,11 +61,12 @@ class Loop:
     """Trains an engine on batches by a schedule and keeps its state in a run directory.
 
     entry: the record, whose history grows by a row an epoch; `write` puts it to the disk. held_out: the validation part's
-    labels, and a function that gives its inputs block by block.
+    labels, and a function that gives its inputs block by block. together: who computes, see engine.Together.
     """
 
-    def __init__(self, engine, batches, schedule, run, entry: dict, write, held_out, seed: int, board=None):
-        self.engine, self.batches, self.schedule = engine, batches, schedule
+    def __init__(self, engine, batches, schedule, run, entry: dict, write, held_out, seed: int, board=None,
+                 together=Together(1)):
+        self.engine, self.batches, self.schedule, self.together = engine, batches, schedule, together
         self.run, self.entry, self.write, self.seed, self.board = run, entry, write, seed, board
         self.held_out_labels, self.held_out = held_out
         self.step, self.spent = 0, 0.0          # steps taken; seconds of the epoch before this process began
@@ -71,7 +74,7 @@ class Loop:
     # -------------------------------------------------------------------------------------------- state
     def resume(self) -> bool:
         """Go back to the newest whole checkpoint; False where there is none. Raises CheckpointError."""
-        found = checkpoint.load_newest(self.run.checkpoints)
+        found = self._newest()
         if found is None:
             self.entry["history"] = []
             self.run.cut_log(0)
@@ -83,16 +86,24 @@ class Loop:
             self.entry["history"], self.spent = numbers["history"], numbers["epoch_seconds"]
         except (ValueError, KeyError) as error:
             reason = "the checkpoint is of another kind of schedule" if isinstance(error, KeyError) else error
-            raise checkpoint.CheckpointError(f"{self.run.checkpoints}: {reason}; choose another directory with "
+            raise checkpoint.CheckpointError(f"{self.run.path}: {reason}; choose another directory with "
                                              "--run DIR") from None
         self.run.cut_log(self.step)
         return True
+
+    def _newest(self):
+        """(step, numbers, arrays) of the newest whole checkpoint, as the chief reads it."""
+        found = self.run.newest()
+        if self.together.processes == 1:
+            return found
+        content = self.together.from_chief(b"".join(checkpoint.encoded(*found[:2], found[2].items())) if found else b"")
+        return checkpoint.parsed(io.BytesIO(content), len(content)) if content else None
 
     def save(self, seconds: float = 0.0) -> None:
         """Write a checkpoint of this step. Raises TrainingStopped where the state is not finite."""
         numbers = {"schedule": self.schedule.state(), "history": self.entry["history"], "epoch_seconds": seconds}
         try:
-            checkpoint.save(self.run.checkpoints, self.step, numbers, self.engine.arrays())
+            self.run.keep(self.step, numbers, self.engine.arrays())
         except checkpoint.NotFinite as error:
             raise TrainingStopped("diverged", f"{error} is not finite after step {self.step}") from None
 
@@ -121,7 +132,8 @@ class Loop:
                 if guessing and first < CHECK_EVERY <= self.step:           # once, and not of the very first steps
                     progress.warn(f"after {self.step} steps the training error is {row['train_error']:.1f} %, that of "
                                   "guessing")
-                self._leave_if_asked(signals)
+                if self._asked_to_leave(signals):
+                    self._leave(signals)
         signals.waiting = False
 
     def _epoch(self, epoch: int, start: int, progress, signals) -> dict:
@@ -141,17 +153,20 @@ class Loop:
                 self.engine.train(inputs, targets, np.array(rates, "float32"))
                 self.step += count
                 progress.advance(count)
-                if self.step // CHECK_EVERY > (self.step - count) // CHECK_EVERY:
+                look = self.step // CHECK_EVERY > (self.step - count) // CHECK_EVERY
+                if look:
                     loss, error = self._sound()
                     self.schedule.observe_training(error)
                     self._report({"epoch": epoch, "step": self.step, "rate": rates[-1], "train_loss": loss,
                                   "train_error": error}, "steps")
                 inside = self.step - first < min(len(self.batches), self.schedule.steps - first)
-                if inside and (signals.asked or time.monotonic() - saved > SAVE_EVERY):
+                leaving = inside and self._asked_to_leave(signals, look)
+                if leaving or inside and time.monotonic() - saved > SAVE_EVERY:
                     self._sound()
                     self.save(spent + time.monotonic() - begun)
                     saved = time.monotonic()
-                    self._leave_if_asked(signals)
+                if leaving:
+                    self._leave(signals)
         loss, error = self._sound()
         seconds = spent + time.monotonic() - begun
         seen = min((self.step - first) * self.batches.recipe["batch"], len(labelled(self.batches.targets)))
@@ -177,9 +192,13 @@ class Loop:
             raise TrainingStopped("diverged", f"the loss is {loss} at step {self.step}")
         return loss, error
 
-    def _leave_if_asked(self, signals) -> None:
-        if signals.asked:
-            raise TrainingStopped("interrupted", f"{signals.asked} at step {self.step}; the same command goes on there")
+    def _asked_to_leave(self, signals, look: bool = True) -> bool:
+        """Several processes leave together: they ask each other where all look at the loss."""
+        return self.together.any(bool(signals.asked)) if look else bool(signals.asked) and self.together.processes == 1
+
+    def _leave(self, signals) -> None:
+        asked = signals.asked or "another worker was asked to stop"
+        raise TrainingStopped("interrupted", f"{asked} at step {self.step}; the same command goes on there")
 
     def _report(self, row: dict, what: str) -> None:
         self.run.log(what=what, **row)

@@ -4,6 +4,7 @@ The same command again finds the same directory (run_directory.py): it goes on w
 that the run is finished.
 """
 import contextlib
+import json
 import sys
 import time
 from importlib import import_module
@@ -23,7 +24,8 @@ from . import evidence, export
 from .engine import Engine
 from .feed import feed_of
 from .loop import CHECK_EVERY, Loop, Signals, TrainingStopped, error_percent, labelled, no_better_than_guessing, rounded
-from .run_directory import ENDED, RunDirectory, RunError, code_sha256, in_a_name, run_name, versions
+from .run_directory import (
+    ENDED, FollowedRun, RunDirectory, RunError, code_sha256, difference, in_a_name, run_name, versions)
 from .schedule import Schedule
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -32,15 +34,17 @@ ENGINES = {"tensorflow": (".tensorflow_engine", "TensorFlowEngine"), "jax": (".j
 
 def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0, overrides: dict | None = None,
           layers: str = "explicit", folder: Path | str = "runs", quiet: bool = False, *, run: Path | str | None = None,
-          force: bool = False, deterministic: bool = False, tensorboard: bool = False,
-          device: str | None = None) -> tuple[dict, Path]:
+          force: bool = False, deterministic: bool = False, tensorboard: bool = False, device: str | None = None,
+          replicas: int | None = None) -> tuple[dict, Path]:
     """Train, or go on with a training, and return (record, run directory).
 
     layers: "explicit" for ours, "stock" for keras.layers. run: the run directory, else one in `folder` that is named
     after what is asked for. force: go on although recipe, code, versions or data are not those that it was begun with;
     the record says so.
     deterministic: the backend's deterministic operations; resumed and uninterrupted runs are then equal bit for bit.
-    device: "cpu" or "gpu", where it must be that one.
+    device: "cpu" or "gpu", where it must be that one. replicas: over how many devices of this machine every batch is
+    spread, by default all its GPUs. Where TF_CONFIG names several workers each of them is to call this; the chief alone
+    has the run directory, and returns what is in the record.
     A run that diverges, learns nothing or is asked to stop is returned with that status in its record; one that fails
     is raised again. Raises ArchitectureError, CardError, RecipeError or DataError for what cannot be trained, and RunError
     for a directory that another process holds or that was begun with something else.
@@ -49,7 +53,7 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
     if keras.config.image_data_format() != "channels_last":
         raise ValueError("training feeds images (N, H, W, C): set image_data_format to channels_last in Keras's "
                          "configuration")
-    engine.claim(device, deterministic)
+    together = engine.claim(device, deterministic, replicas)
     if seed < 0:
         raise ValueError(f"a seed is 0 or more, not {seed}")
     if tensorboard and keras.backend.backend() != "tensorflow":
@@ -60,6 +64,7 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
     resolved = card.recipe(architecture, recipe, overrides)
     loaded = datasets.load(dataset)
     feed = feed_of(network, loaded, resolved.resolved, seed)
+    feed.divide(together.count)
     named = run_name(architecture, dataset, recipe, seed, layers, resolved.sha256, bool(resolved.overrides))
     path = Path(run) if run is not None else Path(folder) / named
     asked = {
@@ -68,10 +73,11 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
         "dataset": {"name": loaded.name, "version": loaded.version, "sha256": loaded.sha256},
         "recipe": {"name": recipe, "resolved": {
             key: value for key, value in resolved.resolved.items() if key not in NOT_TRAINING}},
-        "code_sha256": code_sha256(), "versions": versions()}
+        "code_sha256": code_sha256(), "versions": versions()} | (
+            {"replicas": together.count} if together.count > 1 else {})
 
-    with RunDirectory(path) as directory:
-        before = directory.record()
+    with (RunDirectory if together.process == 0 else FollowedRun)(path) as directory:
+        before = _agreed(directory.record(), asked, together)
         if before and before["status"] in ENDED:
             other = directory.same_job(asked)
             print(f"{path}: {before['status']} already{other}" + (f" ({before['reason']})" if before["reason"] else "")
@@ -93,20 +99,40 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
                 "name": resolved.name, "sha256": resolved.sha256, "why": resolved.why, "resolved": resolved.resolved,
                 "overrides": resolved.overrides, "differences": list(resolved.differences)},
             "model": None, "history": [], "result": {}}
-        entry["hardware"]["accelerators"] = engine.accelerators()
+        entry["hardware"] |= {"accelerators": engine.accelerators(), "replicas": together.count} | _place(together)
         # until the checkpoint is read, what is known of the run is what its last record says
         entry.update({key: before[key] for key in ("model", "history", "resumed_at") if before and before.get(key)})
-        _carry_out(entry, before, directory, _Job(network, loaded, feed, resolved.resolved, seed, layers, engine,
-                                                  tensorboard, quiet))
+        _carry_out(entry, before, directory, _Job(
+            network, loaded, feed, resolved.resolved, seed, layers, engine, together,
+            tensorboard and not together.process, quiet or together.process > 0))
     return entry, path
+
+
+def _agreed(before: dict | None, asked: dict, together) -> dict | None:
+    """The chief's record of what ran before, for every process. Raises RunError where they were asked different things."""
+    if together.processes == 1:
+        return before
+    ours = {key: value for key, value in asked.items() if key != "id"}
+    told = json.loads(together.from_chief(json.dumps({"before": before, "asked": ours}).encode()))
+    differing = list(difference(told["asked"], json.loads(json.dumps(ours))))
+    if together.any(bool(differing)):
+        said = "; ".join(f"{key} is {chiefs} there and {own} here" for key, chiefs, own in differing[:6])
+        raise RunError("the workers were asked for different trainings: " + (
+            f"{said}; give all of them the same command" if said else "another of them says where"))
+    before = told["before"]
+    return before and before | {"hardware": before["hardware"] | _place(together)}
+
+
+def _place(together) -> dict:
+    return {"processes": together.processes, "process": together.process} if together.processes > 1 else {}
 
 
 class _Job:
     """What is trained, and with what."""
 
-    def __init__(self, network, loaded, feed, recipe, seed, layers, engine, tensorboard, quiet):
+    def __init__(self, network, loaded, feed, recipe, seed, layers, engine, together, tensorboard, quiet):
         self.network, self.loaded, self.feed, self.recipe = network, loaded, feed, recipe
-        self.seed, self.layers, self.engine = seed, layers, engine
+        self.seed, self.layers, self.engine, self.together = seed, layers, engine, together
         self.tensorboard, self.quiet = tensorboard, quiet
         self.phase = "before the first step"
 
@@ -127,12 +153,13 @@ def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _
     def write():
         entry["wall_seconds"] = round(spent + time.monotonic() - started, 1)
         entry["peak_memory_mib"] = max(records.peak_memory_mib() or 0, (before or {}).get("peak_memory_mib") or 0)
-        records.write_record(directory.path / "record.json", entry)
+        directory.write_record(entry)
 
     write()
     try:
-        with Signals() as signals:
+        with Signals() as signals, job.engine.scope():
             _train_and_test(entry, directory, job, write, signals)
+            job.together.any(False)                         # nobody goes while another still computes with it
         entry["status"] = "finished"
     except TrainingStopped as stop:
         entry["status"], entry["reason"] = stop.status, str(stop)
@@ -145,6 +172,10 @@ def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _
             raise RunError(f"the device has no memory for a batch of {job.recipe['batch']} images of "
                            f"{'×'.join(map(str, job.feed.input_shape))}, {job.phase}; --set batch=N with a smaller N"
                            ) from None
+        if job.engine.lost(error):
+            entry["status"], entry["reason"] = "interrupted", f"a worker went away, {job.phase}"
+            raise RunError(f"another worker of this training is gone, {job.phase}; start all of them with the same "
+                           "command to go on") from None
         raise
     finally:
         entry["ended"] = records.now()
@@ -166,7 +197,7 @@ def _train_and_test(entry, directory, job, write, signals) -> None:
         from .board import Board
         board = Board(directory.path / "tensorboard")
     loop = Loop(engine, feed.batches, Schedule(job.recipe["schedule"], len(feed.batches)), directory, entry, write,
-                (feed.held_out_labels, feed.held_out), job.seed, board)
+                (feed.held_out_labels, feed.held_out), job.seed, board, job.together)
     resumed = loop.resume()
     if resumed:
         entry["resumed_at"].append(loop.step)
@@ -189,7 +220,7 @@ def _train_and_test(entry, directory, job, write, signals) -> None:
         if job.recipe.get("statistics"):
             engine.renew_statistics(feed.batches, job.recipe["statistics"])
             _, validation_error = loop.validate()
-        export.save(deployed, directory.path / "model.keras")
+        directory.write_model(deployed)
         entry.update(test(engine, feed, job.seed))
     entry["result"] |= rounded({
         "train_error": whole[-1]["train_error"], "validation_error": validation_error,

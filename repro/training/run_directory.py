@@ -13,11 +13,14 @@ import json
 import os
 import platform
 import socket
+import time
 from pathlib import Path
 
 from .. import record as records
+from . import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOKING = 0.2           # seconds; a suite that looks whether somebody trains here holds the lock for less
 ENDED = ("finished", "diverged", "stuck")       # statuses of a record after which the same command would end so again
 CODE = ("layers", "architectures", "repro/training", "repro/data", "repro/papers")      # what a training depends on
 # what --force cannot change: with these the checkpoint would be of something else, or its positions mean other images
@@ -44,7 +47,7 @@ class RunDirectory:
             raise RunError(f"{self.path}: cannot be a run directory ({error.strerror}); choose another with "
                            "--run DIR") from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take_lock()
         except BlockingIOError:
             holder = _holder(self._lock)
             self._lock.close()
@@ -62,6 +65,16 @@ class RunDirectory:
                 if path.is_file():
                     path.unlink()
         return self
+
+    def _take_lock(self) -> None:
+        until = time.monotonic() + LOOKING
+        while True:
+            try:
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     def __exit__(self, *_):
         self._lock.close()                  # lets go; the file stays, since removing it could remove a newer holder's
@@ -118,6 +131,22 @@ class RunDirectory:
         except records.RecordError:
             return None                     # the checkpoints hold what counts
 
+    def write_record(self, record: dict) -> None:
+        records.write_record(self.path / "record.json", record)
+
+    def write_model(self, model) -> None:
+        from .export import save            # Keras: not where a suite only looks at the directory
+        save(model, self.path / "model.keras")
+
+    # --------------------------------------------------------------------------------------------- checkpoints
+    def newest(self):
+        """As checkpoint.load_newest."""
+        return checkpoint.load_newest(self.checkpoints)
+
+    def keep(self, step: int, numbers: dict, arrays) -> None:
+        """As checkpoint.save."""
+        checkpoint.save(self.checkpoints, step, numbers, arrays)
+
     # ---------------------------------------------------------------------------------------------------- log
     def cut_log(self, step: int) -> None:
         """Drop the lines after `step`: they are of steps that will be taken again."""
@@ -134,6 +163,46 @@ class RunDirectory:
         except OSError as error:
             raise RunError(f"{path}: cannot write the log ({error.strerror}); free space and give the same command "
                            "again") from None
+
+
+class FollowedRun:
+    """The run of a process that computes with a chief: the same state, and nothing on the disk. See RunDirectory."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def record(self) -> None:
+        return None
+
+    def agree(self, config: dict, force: bool = False) -> dict:
+        return config | {"forced": []}
+
+    def same_job(self, config: dict) -> str:
+        return ""
+
+    def newest(self) -> None:
+        return None
+
+    def keep(self, step: int, numbers: dict, arrays) -> None:
+        next(checkpoint.encoded(step, numbers, arrays))         # raises NotFinite where the chief does
+
+    def cut_log(self, step: int) -> None:
+        pass
+
+    def log(self, **line) -> None:
+        pass
+
+    def write_record(self, record: dict) -> None:
+        pass
+
+    def write_model(self, model) -> None:
+        pass
 
 
 def run_name(architecture: str, dataset: str, recipe: str, seed: int, layers: str, recipe_sha256: str,
