@@ -85,7 +85,7 @@ def test_a_finished_run_has_every_key_of_the_schema(finished):
     assert set(record["recipe"]) == {"name", "sha256", "why", "resolved", "overrides", "differences"}
     assert record["recipe"]["overrides"] == SHORT and record["recipe"]["resolved"]["schedule"]["stop"] == 2
     assert {"key": "batch", "paper": 64, "here": 32} in record["recipe"]["differences"]
-    assert set(record["hardware"]) == {"processor", "cores", "memory_gib", "accelerators", "platform"}
+    assert set(record["hardware"]) == {"processor", "cores", "memory_gib", "accelerators", "platform", "replicas"}
     assert set(record["model"]) == {"name", "input_shape", "parameters", "non_trainable", "multiply_adds",
                                     "connections", "depth", "layers"}
     assert record["model"]["parameters"] == 61_706
