@@ -25,7 +25,8 @@ CASES = {
         "loss": {"name": "cross_entropy", "label_smoothing": 0.1}, "average": {"decay": 0.99},
         "optimizer": {"name": "rmsprop", "momentum": 0.9, "epsilon": 1.0, "weight_decay": 1e-3, "decay_of": "kernels"}},
     "adam, decoupled decay, groups": {"optimizer": {        # with ε = 1e-8 its first step is the gradient's sign
-        "name": "adam", "epsilon": 1e-3, "weight_decay": 0.01, "decoupled": True, "groups": [{"match": "conv/*", "rate": 0.5}]}},
+        "name": "adam", "epsilon": 1e-3, "weight_decay": 0.01, "decoupled": True,
+        "groups": [{"match": "conv/*", "rate": 0.5}]}},
     "batches of one": {"batch": 1, "slower": 100},
     "bfloat16": {"precision": "bfloat16"},
     "float16": {"precision": "float16"},
@@ -103,9 +104,10 @@ def results(folder: Path, engine_class) -> dict[str, list[np.ndarray]]:
         with engine.evaluated():
             logits, losses = engine.evaluate([np.stack([inputs[0], inputs[0]])], batches.targets[:inputs.shape[1]])
             gradients = engine.input_gradients(inputs[0], np.arange(len(inputs[0])) % 10)
-        # neither the best class nor a count of errors: one image on the border would decide
-        found[case] = [values for name, values in engine.arrays() if name != "running/wrong"] + [
-            logits, losses, gradients, np.array(engine.running()[:1])]
+        # the count of errors comes last and is compared apart, as it turns on single images
+        state = dict(engine.arrays())
+        wrong = state.pop("running/wrong")
+        found[case] = [*state.values(), logits, losses, gradients, np.array(engine.running()[:1]), wrong.astype("int64")]
     return found
 
 

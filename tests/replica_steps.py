@@ -2,7 +2,7 @@
 
 Trains a small smooth network (see engine_steps.py) for 20 steps on the digits: two epochs of nine batches of 48 and a
 short one, whose rows do not divide evenly. What the chief ends with goes to FILE. TF_CONFIG makes it one of several
-processes, which then hold their tongues but for the state's fingerprint.
+processes.
 """
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ RECIPE = {"optimizer": {"name": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "c
 IMAGES = 9 * 48 + 29
 CASES = {"plain": {}, "mixup": {"augment": [{"name": "mixup", "alpha": 0.4}]},
          "average": {"average": {"decay": 0.99}}, "normalized": {}, "dropout": {},
-         "float16": {"precision": "float16"}, "xla": {"compile": "xla"}}
+         "float16": {"precision": "float16"}}
 
 
 def network(case: str) -> keras.Model:

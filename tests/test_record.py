@@ -233,8 +233,8 @@ def test_a_commit_knows_whether_code_differs_but_not_for_records(tmp_path, monke
 
 
 def test_ids_never_repeat_and_sort_by_what_and_when(monkeypatch):
-    ids = [records.new_id("lenet5", "mnist", "paper", "s0") for _ in range(20)]
-    assert len(set(ids)) == 20 and all(name.startswith("lenet5-mnist-paper-s0-2") for name in ids)
+    ids = [records.new_id("lenet5", "mnist", "paper", "s0") for _ in range(200)]
+    assert len(set(ids)) == 200 and all(name.startswith("lenet5-mnist-paper-s0-2") for name in ids)
 
     class Clock(records.datetime):
         times = iter([records.datetime(2026, 1, 2, 3, 4, 5), records.datetime(2026, 1, 2, 3, 4, 6),

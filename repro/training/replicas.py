@@ -163,6 +163,7 @@ class Replicas:
     def _sum(self, of_replica) -> np.ndarray:
         each = self.strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(of_replica(context.replica_id_in_sync_group)))
+
         def placed(values):                     # an argument of a graph lies nowhere yet, which it must
             return self.total(tf.identity(values))
 
