@@ -127,7 +127,7 @@ def now() -> str:
 def new_id(*parts: str) -> str:
     """A name for a run that sorts by what was run and then by time; it never repeats."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-    return "-".join((*parts, stamp, secrets.token_hex(3)))
+    return "-".join((*parts, stamp, secrets.token_hex(4)))
 
 
 def provenance() -> dict:

@@ -3,7 +3,9 @@ import contextlib
 import ctypes
 import gc
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,14 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")      # before anything imports TensorFlow
 # tests compile hundreds of programs and run each once
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+# what a test prepares, a data set of ten images for one, is not found later in the user's own cache
+prepared = tempfile.mkdtemp(prefix="cnn_repro-tests-")
+os.environ["CNN_REPRO_DATA"] = prepared
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(prepared, ignore_errors=True)
 
 
 def pytest_collection_finish(session):

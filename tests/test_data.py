@@ -25,6 +25,11 @@ def folder(tmp_path, monkeypatch):
     return place
 
 
+def test_the_users_own_cache_is_left_alone():
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnn_repro"
+    assert not prepared.folder(sources.source("imagenette")).is_relative_to(cache)
+
+
 def python(code: str, **environment) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment},
                           capture_output=True, text=True, timeout=120)
