@@ -6,8 +6,8 @@ from operator import ge, le
 
 from scipy.stats import binomtest
 
-from .compare import count, rules
-from .evidence import Evidence
+from .compare import count, rules, words
+from .evidence import Evidence, changed_midway
 
 MOST_TIMINGS = 400          # rows of one table of a benchmark
 MOST_CLASSES = 20           # of a confusion matrix; beyond that the most confused pairs
@@ -258,13 +258,16 @@ def _distinct(records, describe) -> list[tuple[str, int]]:
 
 
 def failures(evidence: Evidence) -> list[dict]:
-    """Every run that is no evidence: failed ones, cut short ones, finished ones without a result."""
+    """Every run that is no evidence: failed ones, cut short ones, changed ones, finished ones without a result."""
     found = []
     for run in evidence.runs:
         if run["status"] != "finished":
             why = run["reason"] or ("no end was recorded: still running, or killed"
                                     if run["status"] == "running" else "")
             found.append({"run": run, "status": run["status"], "why": why})
+        elif changed := changed_midway(run):
+            found.append({"run": run, "status": "changed", "why": "--force changed it while it ran: " + "; ".join(
+                f"{one['key']} {words(one['was'])} to {words(one['is'])} at {one['from']}" for one in changed)})
         elif run["result"]["test_error"] is None:
             found.append({"run": run, "status": "no result", "why": "finished without a test error"})
     return found + [{"run": record, "status": record["status"], "why": record["reason"] or what}

@@ -7,7 +7,8 @@ reproduced: n ≥ least_runs, and the interval lies inside the band. better, not
 outside, on the good (lower) or the bad side. partly: it overlaps the band. insufficient: too few seeds, or more
 than `most_diverged` runs diverged. Counts (parameters, connections, …) need one built model and no statistics.
 A different recipe on the paper's data is judged by the same rule and carries its differences in its row;
-another data set or scale is "not comparable".
+another data set or scale is "not comparable". Where a paper has several numbers for one network (one crop and ten,
+with and without augmentation), a run is set beside the one whose protocol it is nearest to.
 """
 import math
 import statistics
@@ -19,10 +20,12 @@ from pathlib import Path
 from scipy.stats import t as student
 
 from ..repro.papers import Card, Result, cards as all_cards
+from ..repro.papers.recipe import differences as recipe_differences
 from .evidence import Evidence, Group
 
 VERDICTS = ("reproduced", "better", "partly", "not reproduced", "insufficient", "not comparable", "not run")
 ROUNDING_NOISE = 1e-9       # of binary fractions: 8.75 + 0.5 must contain 9.25
+ERRORS = {"test_error": "test_error", "top1_error": "test_error", "top5_error": "test_top5_error"}     # as records call them
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Rules:
     most_diverged: int
     margin: dict
     images: dict
+    altered: dict
 
     def margin_of(self, card: Card, dataset: str) -> float:
         """δ in percentage points: the card's own, the data set's, or the default."""
@@ -144,11 +148,11 @@ def compare(evidence: Evidence, cards=None) -> list[Row]:
             if result.unit == "count":
                 of_claim = _counts(card, result, groups, evidence.networks)
             else:
-                of_claim = _errors(card, result, groups)
+                of_claim = _errors(card, result, groups, evidence)
             if not of_claim:
                 verdict = "not run" if result.comparable else "not comparable"
                 why = "no run of it yet" if result.comparable else _elsewhere(result)
-                of_claim = [_row(card, result, Judgement(verdict, why), cost=cost(card, result, groups))]
+                of_claim = [_row(card, result, Judgement(verdict, why), cost=cost(card, result, evidence))]
             best = min(range(len(of_claim)), key=lambda i: _distance(of_claim[i], result))
             if of_claim[best].verdict == "not comparable":      # one pair of numbers side by side says it all
                 of_claim, best = [of_claim[best]], 0
@@ -157,22 +161,36 @@ def compare(evidence: Evidence, cards=None) -> list[Row]:
     return rows
 
 
-def _errors(card: Card, result: Result, groups) -> list[Row]:
+def _errors(card: Card, result: Result, groups, evidence: Evidence) -> list[Row]:
     margin, here, elsewhere = rules().margin_of(card, result.dataset), [], []
-    claimed = {one.dataset for one in card.results if one.architecture == result.architecture and one.unit == result.unit}
     for group in groups:
-        if group.first["dataset"]["name"] in claimed - {result.dataset}:
-            continue                            # it has a claim of its own to be set beside
-        values = [run["result"]["test_error"] for run in group.counted]
+        if not _belongs(group, card, result):
+            continue
+        found = [run["result"][ERRORS[result.metric]] for run in group.counted]
+        values = [value for value in found if value is not None]
         judged = judge(values, result.value, margin, len(group.diverged), result.upper)
         other = result.comparable and _other_data(group, result)
         if other or not result.comparable:
             judged = replace(judged, verdict="not comparable", why=other or _elsewhere(result))
-        costs = cost(card, result, groups) if judged.verdict == "insufficient" else ""
+        costs = cost(card, result, evidence) if judged.verdict == "insufficient" else ""
         row = _row(card, result, judged, group, group.counted or group.runs, costs)
         (elsewhere if other else here).append(row)
     # another data set says something only as long as nothing better is known
     return here or [row for row in elsewhere if row.n]
+
+
+def _belongs(group: Group, card: Card, result: Result) -> bool:
+    """Whether these runs have no other claim of the network's that they are nearer to: of their data set, or of their
+    protocol."""
+    claims = [one for one in card.results if one.architecture == result.architecture and one.unit == result.unit]
+    dataset = group.first["dataset"]["name"]
+    if dataset != result.dataset:
+        return dataset not in {one.dataset for one in claims}
+    if not result.comparable:
+        return True
+    alike = [one for one in claims if (one.dataset, one.metric) == (result.dataset, result.metric) and one.comparable]
+    distance = lambda one: len(_from_the_recipe(group.first, card, one))        # noqa: E731
+    return distance(result) == min(map(distance, alike))
 
 
 def _counts(card: Card, result: Result, groups, networks) -> list[Row]:
@@ -214,7 +232,7 @@ def _row(card: Card, result: Result, judged: Judgement, group=None, runs=(), cos
         margin=result.rounding if counted else rules().margin_of(card, result.dataset),
         low=judged.low, high=judged.high, verdict=judged.verdict, why=judged.why,
         recipe=group.first["recipe"]["name"] if group else "", layers=group.first["layers"] if group else "",
-        differences=differences(group, result.dataset) if group else (),
+        differences=differences(group, card, result) if group else (),
         deviations=deviations(card, result.architecture), cost=cost, records=tuple(run["id"] for run in runs),
         group=group)
 
@@ -256,18 +274,31 @@ def words(value) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def differences(group: Group, dataset: str = "") -> tuple[str, ...]:
-    """Where these runs leave the paper: data, recipe, precision."""
+def differences(group: Group, card: Card | None = None, result: Result | None = None) -> tuple[str, ...]:
+    """Where these runs leave the paper, or one claim of its: data, recipe, precision, and a program nobody can name."""
     run, found = group.first, []
-    if dataset and run["dataset"]["name"] != dataset:
-        found.append(f"{run['dataset']['name']} instead of {dataset}")
+    if result and run["dataset"]["name"] != result.dataset:
+        found.append(f"{run['dataset']['name']} instead of {result.dataset}")
     if run["dataset"]["identity"].startswith("unknown"):
         found.append(f"data set of {run['dataset']['identity']}")
-    for item in run["recipe"]["differences"]:
+    if altered := rules().altered.get(run["dataset"]["sha256"]):
+        found.append(altered)
+    for item in _from_the_recipe(run, card, result):
         found.append(f"{item['key']} {words(item['here'])} instead of {words(item['paper'])}")
     if run["precision"] not in ("", "float32"):
         found.append(f"precision {run['precision']}")
+    if any(one["dirty"] for one in group.counted or group.runs):
+        found.append("uncommitted changes in the program")
+    if any(one["forced"] for one in group.counted):
+        found.append("gone on with by another program than it began with")
     return tuple(found)
+
+
+def _from_the_recipe(run: dict, card: Card | None, result: Result | None) -> list[dict]:
+    """Where a run leaves the recipe of the paper or, where a claim has a protocol of its own, of that claim."""
+    if result is None or not result.protocol:
+        return run["recipe"]["differences"]
+    return recipe_differences(card.recipe(result.architecture, "paper", result.protocol).resolved, run["recipe"]["resolved"])
 
 
 def deviations(card: Card, architecture: str) -> tuple[str, ...]:
@@ -275,31 +306,53 @@ def deviations(card: Card, architecture: str) -> tuple[str, ...]:
                  if architecture in item.get("architectures", (architecture,)))
 
 
-def cost(card: Card, result: Result, groups) -> str:
+def cost(card: Card, result: Result, evidence: Evidence) -> str:
     """What a verdict would cost on the measured machine: the paper's images over its images a second."""
     if result.unit == "count" or not result.comparable:
         return ""
-    own = rules().images.get(result.dataset)
-    same = [group for group in groups if group.first["dataset"]["name"] == result.dataset]
-    timed = [group for group in same or groups if group.images_per_second]
-    if not timed or "paper" not in card.recipes:
-        return "cost unknown: its speed was never measured"
-    recipe = card.recipe(result.architecture, "paper").resolved
-    schedule, held_out = recipe["schedule"], recipe["validation"]
-    if schedule["kind"] != "epochs" and schedule.get("unit", "iterations") == "iterations":
-        images = _last(schedule) * recipe["batch"]
-    elif own:
-        train = own["train"] - (held_out if held_out >= 1 else held_out * own["train"])
-        images = train * _last(schedule)
-    else:
+    if "paper" not in card.recipes:
+        return "cost unknown: the card has no recipe of the paper's"
+    recipe = card.recipe(result.architecture, "paper", result.protocol).resolved
+    images, (speed, measured) = _images(result.dataset, recipe), _speed(result, recipe["batch"], evidence)
+    if images is None:
         return f"cost unknown: the size of {result.dataset} is not in verdicts.toml"
-    # a batch of one and a batch of 64 differ tenfold in images a second
-    alike = [group for group in timed if group.first["recipe"]["resolved"].get("batch") == recipe["batch"]]
-    speed = max(group.images_per_second for group in alike or timed)
-    hours = images * rules().least_runs / speed / 3600
+    if speed is None:
+        return "cost unknown: nothing has been timed that its multiply-adds could be set beside"
+    runs = rules().least_runs
+    hours = images * runs / speed / 3600
     span = f"{hours * 60:.0f} min" if hours < 1 else f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"
-    on = "" if same else f", measured on {timed[0].first['dataset']['name']}"
-    return f"about {span} for {rules().least_runs} seeds at {speed:,.0f} images/s{on}"
+    return f"about {span} for {runs} seeds at {speed:,.{1 if speed < 10 else 0}f} images/s{measured}"
+
+
+def _images(dataset: str, recipe: dict) -> float | None:
+    """How many images a recipe trains on in all; None where an epoch's length is not known."""
+    schedule, held_out, own = recipe["schedule"], recipe["validation"], rules().images.get(dataset)
+    if schedule["kind"] != "epochs" and schedule.get("unit", "iterations") == "iterations":
+        return _last(schedule) * recipe["batch"]
+    if own is None:
+        return None
+    return _last(schedule) * (own["train"] - (held_out if held_out >= 1 else held_out * own["train"]))
+
+
+def _speed(result: Result, batch: int, evidence: Evidence) -> tuple[float | None, str]:
+    """Images a second of a network, and where that is from: its own runs, on this data set if there are any, or those of
+    the network whose multiply-adds are nearest to its."""
+    timed = [group for group in evidence.groups if group.images_per_second]
+    own = [group for group in timed if group.first["architecture"] == result.architecture]
+    if own:
+        same = [group for group in own if group.first["dataset"]["name"] == result.dataset]
+        # a batch of one and a batch of 64 differ tenfold in images a second
+        alike = [group for group in same or own if group.first["recipe"]["resolved"].get("batch") == batch]
+        on = "" if same else f", measured on {own[0].first['dataset']['name']}"
+        return max(group.images_per_second for group in alike or same or own), on
+    built = [record for record in evidence.networks if record["architecture"] == result.architecture]
+    work = count(built[-1], "multiply_adds") if built else None
+    others = [(abs(math.log(theirs / work)), theirs, group) for group in timed
+              if work and (theirs := count(group.first, "multiply_adds"))]
+    if not others:
+        return None, ""
+    _, theirs, nearest = min(others, key=lambda item: (item[0], item[2].key))
+    return nearest.images_per_second * theirs / work, f", estimated from {nearest.first['architecture']}'s by multiply-adds"
 
 
 def _last(schedule: dict) -> float:

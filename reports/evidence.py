@@ -16,6 +16,7 @@ from ..repro import record as records_on_disk
 
 RECORDS = Path(__file__).parent / "records"     # the committed evidence
 FAILED_TRAINING = ("diverged", "stuck")         # training itself failed; the others were only cut short
+PROGRAM = ("code_sha256", "versions")           # what a resumed run may have changed and still be the same experiment
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 LONGEST = 2000          # characters of a text; a record says what it says in less
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -100,8 +101,9 @@ COMMON = {
                  "platform": text, "replicas": number, "processes": number},
 }
 TRAINING = COMMON | {
-    "precision": text, "compile": text, "deterministic": flag, "weights_sha256": text, "resumed_at": [number], "layers": text, "paper": text, "architecture": text,
-    "seed": number,
+    "precision": text, "compile": text, "deterministic": flag, "weights_sha256": text,
+    "resumed_at": [number], "forced": [{"key": text, "was": anything, "is": anything, "from": text}],
+    "layers": text, "paper": text, "architecture": text, "seed": number,
     "dataset": {"name": text, "version": text, "sha256": text, "identity": text, "splits": {"*": number},
                 "classes": [text]},
     "recipe": {"name": text, "sha256": text, "why": text, "resolved": table, "overrides": table,
@@ -178,17 +180,23 @@ class Group:
         return (self.counted or self.runs)[0]
 
     @cached_property
-    def counted(self) -> list[dict]:
-        """Finished runs with a test error; a seed that ran twice counts once, by its newest run."""
+    def outcomes(self) -> list[dict]:
+        """What each seed came to, a test error or a training that failed; one that ran twice counts by its newest run."""
         newest = {}
         for run in sorted(self.runs, key=lambda run: run["ended"]):
-            if run["status"] == "finished" and run["result"]["test_error"] is not None:
+            measured = run["status"] == "finished" and run["result"]["test_error"] is not None
+            if (measured or run["status"] in FAILED_TRAINING) and not changed_midway(run):
                 newest[run["id"] if run["seed"] is None else run["seed"]] = run
         return sorted(newest.values(), key=_by_seed)
 
     @cached_property
+    def counted(self) -> list[dict]:
+        """The outcomes with a test error."""
+        return [run for run in self.outcomes if run["status"] == "finished"]
+
+    @cached_property
     def diverged(self) -> list[dict]:
-        return [run for run in self.runs if run["status"] in FAILED_TRAINING]
+        return [run for run in self.outcomes if run["status"] in FAILED_TRAINING]
 
     @cached_property
     def images_per_second(self) -> float | None:
@@ -231,19 +239,30 @@ def gather(folders) -> Evidence:
     return arrange(found, broken)
 
 
+def changed_midway(run: dict) -> list[dict]:
+    """What `--force` changed of the experiment itself while it ran: no configuration's run any more."""
+    return [one for one in run["forced"] if not one["key"].startswith(PROGRAM)]
+
+
 def arrange(found, broken=()) -> Evidence:
-    """Check records of any kind and group them; one that lies in two folders counts once."""
-    groups, others, broken, seen = {}, {"gradients": [], "network": [], "bench": []}, list(broken), set()
+    """Check records of any kind and group them; one that lies in two folders counts once, as it was last written."""
+    groups, others, broken = {}, {"gradients": [], "network": [], "bench": []}, list(broken)
+    newest = {}
     for raw in found:
         shape = SHAPES.get(raw.get("kind"))
-        if shape is None or raw["id"] in seen:      # a kind that this report knows nothing of
+        if shape is None:                           # a kind that this report knows nothing of
             continue
         try:
             record = fit(raw, shape)
         except (Malformed, RecursionError) as error:
             broken.append((text(raw["id"], "id"), f"malformed: {error}"))
             continue
-        seen.add(raw["id"])
+        other = newest.get(record["id"])
+        if other is None or record["ended"] > other["ended"]:
+            newest[record["id"]] = record
+        elif record != other and record["ended"] == other["ended"]:
+            broken.append((record["id"], "another record of the same name and time says something else"))
+    for record in newest.values():
         if record["kind"] in others:
             others[record["kind"]].append(record)
         else:
@@ -256,11 +275,12 @@ def arrange(found, broken=()) -> Evidence:
 
 
 def _configuration(run: dict) -> tuple:
-    """All that runs of one group share; what is left is chance."""
+    """All that runs of one group share; what is left is chance. Batch normalisation knows over how many devices."""
     recipe, dataset = run["recipe"], run["dataset"]
     return (run["architecture"], dataset["name"], recipe["name"], recipe["sha256"],
             json.dumps(recipe["overrides"], sort_keys=True), run["layers"], run["precision"], run["backend"],
-            json.dumps(dataset["splits"], sort_keys=True))
+            json.dumps(dataset["splits"], sort_keys=True), dataset["sha256"], run["compile"] or "graph",
+            run["hardware"]["replicas"] or 1)
 
 
 def _by_seed(run: dict) -> tuple:

@@ -96,13 +96,13 @@ def articles(evidence: Evidence, rows: list[Row], cards) -> list[dict]:
         size = len(str(pictures)) + (200 * len(built["layers"]) if built else 0)
         left_out = foremost and spent + size > DETAIL_BUDGET
         spent += 0 if left_out else size
-        same_data = [row.published for row in of_group if row.dataset == run["dataset"]["name"] and
-                     row.verdict != "not comparable"]
+        of_curves = [row.published for row in of_group if row.dataset == run["dataset"]["name"] and
+                     row.metric != "top5_error" and row.verdict != "not comparable"]
         found.append({
             "anchor": f"configuration-{i}", "group": group, "run": run, "claims": of_group,
             "open": i <= OPEN_ARTICLES,
             "differences": differences(group), "gaps": _words(run["recipe"]["resolved"].get("gaps")),
-            "curves": figures.curves(group, same_data[0] if same_data else None, f"c{i}",
+            "curves": figures.curves(group, of_curves[0] if of_curves else None, f"c{i}",
                                      min(max(POINTS // len(groups), 400), 2000)),
             "errors": blocks.errors(run), "left_out": left_out, "pictures": {} if left_out else pictures,
             "architecture": built,

@@ -520,6 +520,8 @@ def predict(options):
 
 
 def check(options):
+    if options.keep and options.operators:
+        raise UsageError("--keep is for whole checks: leave the operators out")
     start_backend()
     import keras
     import time

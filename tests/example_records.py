@@ -36,7 +36,7 @@ def card(name="paper2001", architecture="net", dataset="cifar10", results=None, 
 
 
 def result(architecture="net", dataset="cifar10", metric="test_error", value=8.0, **more) -> Result:
-    unit = "%" if metric == "test_error" else "count"
+    unit = "%" if metric.endswith("_error") else "count"
     return Result(**{"architecture": architecture, "dataset": dataset, "metric": metric, "value": value,
                      "unit": unit,
                      "source": "Table 1"} | more)

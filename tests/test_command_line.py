@@ -120,6 +120,7 @@ print("codes", *codes)
     (["bench", "resnet20_cifra"], "no network or operator 'resnet20_cifra', did you mean 'resnet20_cifar'?"),
     (["bench", "--rounds", "0"], "--rounds and --batch are positive numbers"),
     (["bench", "Dense", "--keep"], "--keep is for whole tables: leave the names out"),
+    (["check", "Dense", "--keep"], "--keep is for whole checks: leave the operators out"),
     (["train"], "the following arguments are required: network"),
     ([], "the following arguments are required: VERB"),
     (["show", "lenet5", "--input-shape", "32x32"], "--input-shape 32x32 is not H,W,C"),

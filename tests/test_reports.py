@@ -160,6 +160,55 @@ def test_runs_on_one_of_a_papers_data_sets_are_not_set_beside_its_figures_for_an
     assert (mnist.verdict, mnist.dataset, mnist.n) == ("not run", "mnist", 0)
 
 
+def test_a_top_5_error_is_set_beside_a_top_5_error():
+    cards = example.card(results=[example.result(metric="top1_error", value=24.7), example.result(metric="top5_error", value=7.8)])
+    runs = seeds(24.6, 24.7, 24.8)
+    for run, error in zip(runs, (7.7, 7.8, 7.9)):
+        run["result"]["test_top5_error"] = error
+    one, five = rows_of(runs, cards)
+    assert (one.metric, one.verdict, one.mean) == ("top1_error", "reproduced", pytest.approx(24.7))
+    assert (five.metric, five.verdict, five.mean) == ("top5_error", "reproduced", pytest.approx(7.8))
+    _, none = rows_of(seeds(24.6, 24.7, 24.8), cards)
+    assert (none.verdict, none.n, none.mean) == ("insufficient", 0, None)
+
+
+def test_the_papers_line_in_the_curves_is_no_top_5_error(tmp_path):
+    drawn = {metric: "paper, test 7.8 %" in page_of(tmp_path, seeds(8.0), [
+        example.card(results=[example.result(metric=metric, value=7.8)])]) for metric in ("top5_error", "top1_error")}
+    assert drawn == {"top5_error": False, "top1_error": True}
+
+
+AUGMENTED, PLAIN = ["pad4_crop32", "flip"], []
+
+
+def of_two_protocols():
+    """A network with two numbers: 8 % with augmentation, as its recipe says, and 10 % without."""
+    return example.card(results=[example.result(value=8.0), example.result(value=10.0, protocol={"augment": PLAIN})])
+
+
+def without_augmentation(runs):
+    left = [{"key": "augment", "paper": AUGMENTED, "here": PLAIN}]
+    return [run | {"id": f"plain {run['id']}", "recipe": run["recipe"] | {
+        "sha256": "f" * 64, "differences": left, "resolved": run["recipe"]["resolved"] | {"augment": PLAIN}}} for run in runs]
+
+
+def test_a_run_is_set_beside_the_claim_whose_protocol_it_follows():
+    augmented, plain = seeds(8.0, 8.1, 7.9), without_augmentation(seeds(10.0, 10.1, 9.9))
+    with_it, without = errors_of(augmented + plain, of_two_protocols())
+    assert (with_it.published, with_it.verdict, with_it.mean, with_it.differences) == (8, "reproduced", pytest.approx(8), ())
+    assert (without.published, without.verdict, without.mean, without.differences) == (10, "reproduced", pytest.approx(10), ())
+    assert [row.verdict for row in errors_of(augmented, of_two_protocols())] == ["reproduced", "not run"]
+    assert [row.verdict for row in errors_of(plain, of_two_protocols())] == ["not run", "reproduced"]
+
+
+def test_differences_are_those_from_the_claims_own_protocol():
+    runs = without_augmentation(seeds(10.0, 10.1, 9.9))
+    for run in runs:
+        run["recipe"]["resolved"]["batch"] = 64
+    _, row = errors_of(runs, of_two_protocols())
+    assert row.differences == ("batch 64 instead of 128",)
+
+
 def test_a_number_of_another_network_is_never_judged():
     cards = example.card(results=[example.result(comparable=False, note="another network")])
     assert [row.verdict for row in rows_of(seeds(8.0, 8.0, 8.0), cards)] == ["not comparable"]
@@ -169,6 +218,12 @@ def test_a_number_of_another_network_is_never_judged():
 def test_what_nobody_ran_shows_its_cost():
     row, = errors_of([])
     assert row.verdict == "not run" and "unknown" in row.cost
+    other = example.training("other", model={"input_shape": [8, 8, 1], "multiply_adds": 4000, "layers": []})
+    built = {"schema": 1, "kind": "network", "id": "built", "status": "finished", "architecture": "net",
+             "model": {"multiply_adds": 8000, "layers": []}}
+    row, = errors_of([other, built])                        # twice the work of what was timed
+    assert row.verdict == "not run" and row.cost.endswith("estimated from other's by multiply-adds")
+    assert int(row.cost.split(" at ")[1].split()[0]) == pytest.approx(820 / 2, rel=0.02)
     row, = errors_of([example.training(status="interrupted", test_error=None)])
     assert row.verdict == "insufficient" and row.n == 0
     hours = 64000 * 128 * 3 / 820 / 3600
@@ -197,6 +252,55 @@ def test_configurations_are_not_mixed():
     assert sorted(row.n for row in found) == [2, 2, 3] and sum(row.leading for row in found) == 1
 
 
+@pytest.mark.parametrize("other", [
+    {"dataset": {"sha256": "cd" * 32}}, {"compile": "xla"}, {"hardware": {"replicas": 4}}], ids=lambda other: next(iter(other)))
+def test_runs_on_other_bytes_compiled_otherwise_or_over_more_devices_stand_apart(other):
+    runs = seeds(8.0, 8.1, 7.9)
+    for key, value in other.items():
+        runs[2][key] = runs[2][key] | value if isinstance(value, dict) else value
+    assert sorted(row.n for row in errors_of(runs)) == [1, 2]
+
+
+def test_a_run_that_was_changed_on_its_way_counts_nowhere_and_is_listed(tmp_path):
+    runs = seeds(8.0, 8.1, 7.9)
+    runs[0]["forced"] = [{"key": "recipe.resolved.schedule.rate", "was": 0.1, "is": 0.05, "from": "step-000000400.checkpoint"}]
+    row, = errors_of(runs)
+    assert (row.verdict, row.n) == ("insufficient", 2)
+    text = Text(page_of(tmp_path, runs)).text
+    assert "--force changed it while it ran: recipe.resolved.schedule.rate 0.1 to 0.05 at step-000000400.checkpoint" in text
+    runs[0]["forced"][0]["key"] = "code_sha256"
+    row, = errors_of(runs)
+    assert (row.verdict, row.differences) == ("reproduced", ("gone on with by another program than it began with",))
+
+
+def test_an_altered_copy_and_an_uncommitted_program_are_said_in_the_row():
+    runs = seeds(8.0, 8.1, 7.9)
+    altered, words = next(iter(rules().altered.items()))
+    for run in runs:
+        run["dataset"]["sha256"] = altered
+    runs[1]["dirty"] = True
+    row, = errors_of(runs)
+    assert (row.verdict, row.differences) == ("reproduced", (words, "uncommitted changes in the program"))
+
+
+def test_every_known_copy_that_is_not_the_original_is_said_to_be_altered():
+    from cnn_repro.repro import data
+    known = {sha256: text for name in data.names() for sha256, text in data.source(name).known.items()}
+    assert {sha256 for sha256, text in known.items() if text.startswith("a copy in which")} == set(rules().altered)
+
+
+def test_the_size_of_every_data_set_with_claims_is_known():
+    from cnn_repro.repro import data
+    from cnn_repro.repro.papers import cards
+    claimed = {result.dataset for card in cards() for result in card.results if result.unit == "%" and result.comparable}
+    sizes = rules().images
+    assert claimed & set(data.names()) <= set(sizes)
+    for name in set(sizes) & set(data.names()):
+        source = data.source(name)
+        if source.kind == "images":
+            assert sizes[name] == {part: source.splits[part] for part in ("train", "test")}, name
+
+
 def test_the_leading_row_is_the_nearest_to_the_paper_not_the_best():
     short = [{"key": "schedule.stop", "paper": 64000, "here": 6400}]
     found = errors_of(seeds(8.0, 8.0, 8.0, recipe="short", differences=short) + seeds(12.0))
@@ -208,6 +312,26 @@ def test_a_seed_counts_once_by_its_newest_run():
     again = example.training(seed=0, test_error=9.0) | {"id": "again", "ended": "2027-01-01T00:00:00Z"}
     row, = errors_of(seeds(8.0, 8.2) + [again])
     assert row.n == 2 and row.mean == pytest.approx(8.6)
+
+
+def test_a_seed_that_failed_at_last_has_failed_and_one_that_finished_at_last_has_not():
+    def then(status, error, when):
+        return example.training(seed=0, status=status, test_error=error) | {"id": when, "ended": f"{when}-01-01T00:00:00Z"}
+    row, = errors_of(seeds(8.0, 8.1, 7.9) + [then("diverged", None, "2027")])
+    assert (row.verdict, row.n, row.why) == ("insufficient", 2, "2 of 3 seeds finished, 1 diverged")
+    row, = errors_of(seeds(8.0, 8.1, 7.9)[1:] + [then("diverged", None, "2027"), then("stuck", None, "2028"),
+                                                 then("finished", 8.0, "2029")])
+    assert (row.verdict, row.n) == ("reproduced", 3)
+
+
+def test_of_one_records_copies_the_latest_counts_whatever_the_order():
+    early, late = example.training(status="interrupted", test_error=None), example.training()
+    late["ended"] = "2027-01-01T00:00:00Z"
+    for copies in ([early, late], [late, early], [early, late, late]):
+        found = arrange(copies)
+        assert [run["status"] for run in found.runs] == ["finished"] and not found.broken
+    other = late | {"result": late["result"] | {"test_error": 1.0}}
+    assert [name for name, _ in arrange([late, other]).broken] == [late["id"]]
 
 
 def test_diverged_and_stuck_runs_spoil_a_verdict_interrupted_ones_do_not():

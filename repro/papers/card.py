@@ -34,6 +34,9 @@ class Result:
     runs: int | None = None
     upper: bool = False             # the paper prints "> value"
     comparable: bool = True         # False: the paper's number belongs to another network or protocol
+    protocol: dict = field(default_factory=dict)    # how this number was got otherwise than by the recipe "paper":
+                                                    # its dotted keys with their values
+    counted: int | None = None      # what the suite counts where a count is not the paper's, whatever the reason
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def read(path: Path) -> Card:
     architectures = tuple(raw["architectures"])
     results = []
     for row in raw.get("result", []):
-        optional = {f.name for f in fields(Result) if f.default is not MISSING}
+        optional = {f.name for f in fields(Result) if f.default is not MISSING or f.default_factory is not MISSING}
         _keys(path, "result key", row, [f.name for f in fields(Result) if f.name not in optional], optional)
         result = Result(**row)
         _known(path, "architecture", [result.architecture], architectures)
@@ -108,6 +111,9 @@ def read(path: Path) -> Card:
     for name in found.recipes:                  # every recipe of every network resolves, or the card is wrong
         for architecture in architectures:
             found.recipe(architecture, name)
+    for result in results:
+        if result.protocol:
+            found.recipe(result.architecture, "paper", result.protocol)
     return found
 
 
