@@ -57,9 +57,8 @@ def render(evidence: Evidence, rows: list[Row], cards, title: str) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     shown = articles(evidence, rows, cards)
     return _environment().get_template("page.html").render(
-        title=title, headline=tables.headline(rows), tally=tables.tally(rows), errors=tables.tally(rows, "%"),
-        counts=tables.tally(rows, "count"), newest=evidence.newest,
-        rows=sorted(rows, key=lambda row: (row.unit == "count", row.kind != "paper")),      # errors first
+        title=title, headline=tables.headline(rows), tally=tables.tally(rows), newest=evidence.newest,
+        rows=sorted(rows, key=_prominence),
         rules=rules(), cards=[card for card in cards if card.results], articles=shown,
         anchors={article["group"].key: article["anchor"] for article in shown},
         gradients=blocks.gradients(evidence), speed=blocks.speed(evidence), benches=blocks.benches(evidence),
@@ -108,6 +107,20 @@ def articles(evidence: Evidence, rows: list[Row], cards) -> list[dict]:
             "architecture": built,
         })
     return found
+
+
+def _prominence(row: Row) -> int:
+    """Where a row stands: measured errors first, judged before unjudged; then counts, what nobody ran, our own counts."""
+    if row.kind != "paper":
+        return 5
+    if row.unit == "count":
+        return 3
+    return (1 if row.verdict == "not comparable" else 0) if row.n else 2 if row.records else 4
+
+
+def _shown_as(row: Row) -> str:
+    """The verdict; of a figure that stands in no paper only that it was counted, as long as it is right."""
+    return "counted" if row.kind == "derived" and row.verdict == "reproduced" else row.verdict
 
 
 def _words(value) -> list[str]:
@@ -162,7 +175,7 @@ def _environment() -> jinja2.Environment:
         published=tables.published, measured=tables.measured, strip=figures.strip, scientific=_scientific,
         milliseconds=lambda value: "–" if value is None else f"{value:,.3g} ms",
         metric=lambda name: tables.METRICS.get(name, name), slug=lambda verdict: verdict.replace(" ", "-"),
-        class_name=blocks.class_name)
+        class_name=blocks.class_name, shown_as=_shown_as)
     environment.globals.update(count=count)
     return environment
 

@@ -30,9 +30,12 @@ def tally(rows, unit: str = "") -> dict[str, int]:
 
 
 def headline(rows) -> str:
-    """The page's first sentence."""
-    n = tally(rows)
-    parts = [f"{n['reproduced']} of {sum(n.values())} claims reproduced"]
+    """The page's first sentence. Errors and counts are told apart: it is easier to count a network than to train it."""
+    n, kinds = tally(rows), []
+    for unit, words in (("%", "test errors"), ("count", "counts")):
+        of_kind = tally(rows, unit)
+        kinds += [f"{of_kind['reproduced']} of {sum(of_kind.values())} {words}"] if any(of_kind.values()) else []
+    parts = [f"{n['reproduced']} of {sum(n.values())} claims reproduced" + (f" ({', '.join(kinds)})" if kinds else "")]
     parts += [f"{n['better']} better"] if n["better"] else []
     parts += [f"{n['partly']} partly", f"{n['not reproduced']} not"]
     parts += [f"{n['insufficient']} insufficient"] if n["insufficient"] else []
@@ -65,9 +68,8 @@ def results_table(rows) -> str:
             cells = (row.architecture, row.dataset, published(row), measured(row), row.recipe, row.verdict)
             lines.append("| " + " | ".join(_markdown(cell) for cell in cells) + " |")
     counts = tally(rows, "count")
-    said = ("Test errors; a verdict's criterion is in `reports/verdicts.toml`. Of the counts that papers print "
-            f"(parameters, connections), {counts['reproduced']} of {sum(counts.values())} are reproduced by the "
-            "networks as built.")
+    said = (f"Test errors. Of the {sum(counts.values())} counts that papers print (parameters, multiply-adds, connections) the "
+            f"networks as built reproduce {counts['reproduced']}, {counts['not reproduced']} they do not.")
     return "\n".join([*lines, "", said]) + "\n"
 
 

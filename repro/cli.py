@@ -91,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = verb("list", list_networks, "the networks, their papers, recipes and what has been published")
     one.add_argument("network", nargs="?", help="only this one, or a card's name: only its networks; every number")
+    one.add_argument("--recipe", metavar="NAME", help="of a network: this recipe (paper, short, smoke) value by value")
 
     one = verb("show", show, "a network's layers and stages beside the paper's figures, and a drawing of it")
     one.add_argument("network")
@@ -188,11 +189,17 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--keep", action="store_true", help="copy the record to reports/records as evidence")
 
     one = verb("data", data, "the data sets: list, prepare or verify")
-    one.add_argument("action", choices=("list", "prepare", "verify"), nargs="?", default="list")
-    one.add_argument("names", nargs="*", metavar="NAME")
-    one.add_argument("--force", action="store_true", help="prepare anew")
-    one.add_argument("--from", type=Path, dest="origin", metavar="PATH",
-                     help="prepare from this file or folder (tiny_imagenet, imagewoof, cora)")
+    one.set_defaults(action="list", names=[], origin=None)
+    actions = one.add_subparsers(metavar="ACTION", parser_class=Parser)
+    for action, text in (("list", "what there is, and where (default)"), ("prepare", "download if need be, check and write arrays"),
+                         ("verify", "compare every byte with its manifest")):
+        two = actions.add_parser(action, help=text, description=text)
+        two.set_defaults(action=action)
+        two.add_argument("names", nargs="*", metavar="NAME")
+        if action == "prepare":
+            two.add_argument("--force", action="store_true", help="prepare anew")
+            two.add_argument("--from", type=Path, dest="origin", metavar="PATH",
+                             help="prepare from this file or folder (tiny_imagenet, imagewoof, cora)")
 
     one = verb("report", report, "one self-contained HTML page of records and cards")
     one.add_argument("folders", type=Path, nargs="*", help="folders of records (default: reports/records)")
@@ -208,7 +215,12 @@ def parser() -> argparse.ArgumentParser:
 # ----------------------------------------------------------------------------------------------------- verbs
 
 def list_networks(options):
-    from .show import listing, short_listing
+    from .show import listing, recipe_lines, short_listing
+    if options.recipe:
+        if not options.network:
+            raise UsageError("--recipe NAME is a network's: list NETWORK --recipe NAME")
+        print("\n".join(recipe_lines(card_of(options.network), options.network, options.recipe)))
+        return
     wanted, network = cards(), None
     if options.network:
         wanted = [card for card in cards() if card.name == options.network]
@@ -253,6 +265,8 @@ def show(options):
         print(f"the paper's figures are of {text.size(network.input_shape)} and {network.classes} classes: not set beside")
     if options.plot is not None:
         file = Path(options.plot or f"{options.network}.svg")
+        if file.suffix != ".svg":
+            raise UsageError(f"--plot {file}: it is drawn as SVG, so name a file ending in .svg")
         counts = f"{anatomy['parameters']:,} parameters · {anatomy['multiply_adds']:,} multiply-adds"
         file.write_text(draw(model, network.title, f"{options.network} · {card.title} ({card.year}) · {counts}"),
                         encoding="utf-8")
@@ -592,8 +606,8 @@ def data(options):
     from . import data as datasets
     for name in options.names:
         _known_dataset(name)
-    if options.origin and (options.action != "prepare" or len(options.names) != 1):
-        raise UsageError("--from PATH is for `data prepare` and one NAME")
+    if options.origin and len(options.names) != 1:
+        raise UsageError("--from PATH is for one NAME")
     if options.action == "list":
         for name in options.names or datasets.names():
             row = datasets.status_of(datasets.source(name))

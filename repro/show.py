@@ -1,4 +1,5 @@
 """What `show` prints: a network's layers and stages, and the paper's own figures beside them."""
+import json
 
 HEADS = ("layer", "type", "output", "kernel", "parameters", "multiply-adds", "MiB", "field")
 STAGE_HEADS = ("stage", "output", "layers", "parameters", "multiply-adds", "MiB", "field")
@@ -88,14 +89,46 @@ def differs_line(name: str, differs: str, names) -> str:
 
 
 def listing(card, network: str | None = None) -> list[str]:
-    """A paper and what it says of each of its networks: a published number a line."""
+    """A paper and what it says of each of its networks: a published number a line, and why one is not compared."""
     lines = [heading(card)]
     for name in card.architectures:
         if network in (None, name):
-            known = [f"{result.metric.replace('_', ' ')} {number(result)} ({result.dataset}, {result.source})"
-                     for result in card.results if result.architecture == name and result.comparable]
+            known = [f"{result.metric.replace('_', ' ')} {number(result)} ({result.dataset}, {result.source}){but(result)}"
+                     for result in card.results if result.architecture == name]
             lines += [f"  {name if index == 0 else '':26s} {text}".rstrip() for index, text in enumerate(known or [""])]
     return lines
+
+
+def but(result) -> str:
+    """Why a published number is not compared, or that the network has another count."""
+    if not result.comparable:
+        return f": not compared, {result.note or 'of another network or protocol'}"
+    return "" if result.counted is None else f": {result.note}"
+
+
+def recipe_lines(card, network: str, name: str) -> list[str]:
+    """A recipe value by value, as `--set` takes them, the paper's behind it where that is another; and what is left open."""
+    recipe = card.recipe(network, name)
+    paper = {item["key"]: item["paper"] for item in recipe.differences}
+    lines = [f"{network} by {card.name}/{name}" + (f": {recipe.why}" if recipe.why else ""), ""]
+    for key, value in recipe.resolved.items():
+        whole = paper.pop(key, None)
+        for inner, one in value.items() if isinstance(value, dict) else [("", value)]:
+            dotted = f"{key}.{inner}" if inner else key
+            if key != "gaps":
+                other = whole if whole is not None else paper.pop(dotted, None)
+                lines.append(f"  {dotted} = {toml(one)}" + (f"      # the paper's: {toml(other)}" if other is not None else ""))
+                whole = None
+    lines += [f"  # the paper's {key} = {toml(value)}" for key, value in paper.items() if value is not None]
+    gaps = recipe.resolved.get("gaps", [])
+    return lines + ([""] if gaps else []) + [f"  left open: {gap}" for gap in gaps]
+
+
+def toml(value) -> str:
+    """A value as TOML writes it in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + "}"
+    return "[" + ", ".join(map(toml, value)) + "]" if isinstance(value, (list, tuple)) else json.dumps(value, ensure_ascii=False)
 
 
 def short_listing(card, width: int = 118) -> list[str]:

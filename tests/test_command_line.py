@@ -112,6 +112,13 @@ print("codes", *codes)
     (["data", "prepar", "digits"], "unknown 'prepar', did you mean 'prepare'?"),
     (["train", "lenet5_modern", "--set", "optimizer.momentun=1"], "key 'optimizer.momentun', did you mean 'momentum'?"),
     (["train", "lenet5_modern", "--set", "bach=3"], "unknown key 'bach', did you mean 'batch'?"),
+    (["train", "lenet5_modern", "--set", "epochs=3"], "unknown key 'epochs', did you mean 'schedule.stop'?"),
+    (["train", "lenet5_modern", "--set", "passes=3"], "unknown key 'passes'; there are optimizer, batch, loss, schedule,"),
+    (["list", "--recipe", "paper"], "--recipe NAME is a network's: list NETWORK --recipe NAME"),
+    (["list", "lenet5", "--recipe", "papr"], "no recipe 'papr', did you mean 'paper'?"),
+    (["show", "lenet5", "--plot", "lenet.pdf"], "--plot lenet.pdf: it is drawn as SVG, so name a file ending in .svg"),
+    (["data", "verify", "--force"], "unrecognized arguments: --force"),
+    (["data", "prepare", "--from", "x"], "--from PATH is for one NAME"),
     (["train", "lenet5_modern", "--set", "batch"], "--set batch: expected KEY=VALUE, e.g. optimizer.momentum=0.8"),
     (["train", "lenet5_modern", "--set", "batch=many"], "batch must be an integer of at least 1, not 'many'"),
     (["train", "lenet5_modern", "--layers", "stok"], "unknown 'stok', did you mean 'stock'?"),
@@ -425,7 +432,7 @@ def test_data_lists_prepares_and_verifies(tmp_path, monkeypatch, capsys):
     assert code == 1 and "train_images.npy is damaged" in line and "data prepare digits --force" in line
     code, line = failing(capsys, *TRAIN, "--runs", tmp_path / "runs")
     assert code == 1 and "train_images.npy is damaged" in line
-    assert main(["data", "prepare", "digits", "--force"]) == 0 and main(["data", "verify", "digits"]) == 0
+    assert main(["data", "prepare", "--force", "digits"]) == 0 and main(["data", "verify", "digits"]) == 0
 
 
 def test_report_builds_a_page_of_a_folder_of_runs(run, tmp_path, capsys):

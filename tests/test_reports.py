@@ -357,7 +357,8 @@ def test_the_headline_counts_claims_once_and_what_no_paper_prints_not_at_all():
                                   example.result(metric="multiply_adds", value=2000, kind="derived"),
                                   example.result(dataset="svhn")])
     found = rows_of(seeds(8.0, 8.1, 7.9) + seeds(8.0, layers="stock"), cards)
-    assert headline(found) == "2 of 3 claims reproduced, 0 partly, 0 not, 0 not comparable, 1 not run"
+    assert headline(found) == (
+        "2 of 3 claims reproduced (1 of 2 test errors, 1 of 1 counts), 0 partly, 0 not, 0 not comparable, 1 not run")
     assert headline([]) == "0 of 0 claims reproduced, 0 partly, 0 not, 0 not comparable, 0 not run"
     assert tuple(tally(found)) == VERDICTS
 
@@ -527,7 +528,7 @@ def test_only_png_pictures_are_shown():
 
 def test_no_runs(tmp_path):
     text = Text(page_of(tmp_path)).text
-    assert "0 of 2 claims reproduced, 0 partly, 0 not, 0 not comparable, 2 not run" in text
+    assert "0 of 2 claims reproduced (0 of 1 test errors, 0 of 1 counts), 0 partly, 0 not, 0 not comparable, 2 not run" in text
     assert "No training run has been recorded" in text and "No gradient evidence has been recorded" in text
     assert "Nothing has run" in text and "None recorded" in text
 

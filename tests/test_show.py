@@ -1,5 +1,6 @@
 """`show` and `list`: figures beside the paper's with a verdict, and the drawing of a network."""
 import re
+import tomllib
 import xml.etree.ElementTree as ElementTree
 
 import keras
@@ -137,6 +138,28 @@ def test_list_of_a_card_and_of_a_network_has_every_number_and_its_place(capsys):
     assert "test error 8.75% (cifar10, Table 6)" in out and "test error > 60% (cifar10, Figure 6, caption)" in out
     assert main(["list", "lenet5"]) == 0
     assert "connections 340,908 (mnist, section II.A)" in capsys.readouterr().out
+
+
+def test_list_says_what_is_not_compared_and_what_is_counted_otherwise(capsys):
+    assert main(["list", "lenet5"]) == 0
+    assert "test error 0.8% (mnist, section III.B, Figure 9): not compared, with 540,000 randomly" in capsys.readouterr().out
+    assert main(["list", "conv6_cifar"]) == 0
+    assert "parameters 1,700,000 (cifar10, Figure 2): printed 1.7M weights" in capsys.readouterr().out
+
+
+def test_list_shows_a_recipe_as_set_takes_it(capsys):
+    assert main(["list", "resnet20_cifar", "--recipe", "short"]) == 0
+    out = capsys.readouterr().out
+    recipe = card_of("resnet20_cifar").recipe("resnet20_cifar", "short")
+    assert out.startswith(f"resnet20_cifar by he2016/short: {recipe.why}")
+    assert "\n  schedule.stop = 6400      # the paper's: 64000\n" in out and '\n  augment = ["pad4_crop32", "flip"]\n' in out
+    assert all(f"left open: {gap}" in out for gap in recipe.resolved["gaps"])
+    values = [line.split("#")[0].strip().split(" = ", 1) for line in out.splitlines() if re.match(r"  [a-z_.]+ = ", line)]
+    again = card_of("resnet20_cifar").recipe("resnet20_cifar", "paper", {
+        key: tomllib.loads(f"value = {value}")["value"] for key, value in values})
+    assert again.sha256 == recipe.sha256                                # it is the whole recipe
+    assert main(["list", "lenet5", "--recipe", "short"]) == 0           # of another kind than the paper's
+    assert "\n  optimizer.name = \"sgd\"      # the paper's: {name = \"sdlm\"" in capsys.readouterr().out
 
 
 def test_a_long_line_is_cut_and_says_how_much_is_left():

@@ -26,9 +26,10 @@ if (table) {
   }));
   tools.addEventListener("submit", event => event.preventDefault());
   tools.hidden = false;
-  const unrun = rows.filter(row => row.dataset.verdict === "not run").length;
+  const later = ["not run", "counted"];
+  const unrun = rows.filter(row => later.includes(row.dataset.verdict)).length;
   if (unrun > 100 && unrun < rows.length) {         // what was run first; the rest is a press away
-    chips.filter(chip => chip.dataset.verdict !== "not run").forEach(chip => { chip.ariaPressed = "true"; });
+    chips.filter(chip => !later.includes(chip.dataset.verdict)).forEach(chip => { chip.ariaPressed = "true"; });
     filter();
   }
 
@@ -47,7 +48,8 @@ if (table) {
       const ordered = [...rows].sort((a, b) => {
         const x = keys.get(a), y = keys.get(b);
         if (x === "" || y === "") return (x === "") - (y === "");      // what is missing comes last, either way
-        return sign * (numeric ? x - y : x.localeCompare(y, "en"));
+        if (!numeric) return sign * x.localeCompare(y, "en");
+        return a.dataset.unit.localeCompare(b.dataset.unit) || sign * (x - y);      // percents and counts are no one scale
       });
       body.append(...ordered);
     });

@@ -67,6 +67,10 @@ TABLES = {
     "input": ("", {"": ((), ("size", "shorter"))}),
     "test": ("views", {"one": ((), ()), "five": ((), ()), "ten": ((), ()), "multi": (("scales",), ())}),
 }
+MEANT = {                            # what other programs call them
+    "lr": "schedule.rate", "learning_rate": "schedule.rate", "rate": "schedule.rate", "epochs": "schedule.stop",
+    "steps": "schedule.stop", "batch_size": "batch", "augmentation": "augment", "size": "input.size",
+    "momentum": "optimizer.momentum", "weight_decay": "optimizer.weight_decay", "label_smoothing": "loss.label_smoothing"}
 WARMUPS = (("rate", "until_train_error"), ("rate", "until"), ("from", "until"))
 LISTS = ("augment", "optimizer.groups", "schedule.at", "schedule.rates", "schedule.points", "test.scales")
 PAIRS = ("augment.area", "augment.aspect", "augment.shorter")       # [lowest, highest]
@@ -218,7 +222,8 @@ def _of_network(where: str, special: dict, architecture: str) -> dict:
 def _set(where: str, values: dict, dotted: str, value) -> None:
     key, _, inner = dotted.partition(".")
     if key not in KEYS:
-        raise RecipeError(f"{where}: unknown key {key!r}{near_hint(key, KEYS)}")
+        hint = f", did you mean {MEANT[key]!r}?" if key in MEANT else near_hint(key, KEYS) or f"; there are {', '.join(KEYS)}"
+        raise RecipeError(f"{where}: unknown key {key!r}{hint}")
     if not inner:
         values[key] = value
         return
