@@ -128,8 +128,7 @@ def test_a_run_on_jax_says_how_it_ended(tmp_path, more, status):
     assert done.returncode == (status != "finished")
 
 
-@pytest.mark.parametrize("more, said", [(("--tensorboard",), "written by TensorFlow"),
-                                        (("--compile", "graph"), "JAX compiles every step with XLA"),
+@pytest.mark.parametrize("more, said", [(("--compile", "graph"), "JAX compiles every step with XLA"),
                                         (("--device", "gpu"), "JAX computes on cpu here, not on gpu"),
                                         (("--engine", "tensorflow"), "Keras runs on jax in this process already")])
 def test_what_jax_cannot_do_is_one_line(tmp_path, more, said):

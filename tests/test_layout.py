@@ -118,13 +118,13 @@ def test_reports_and_cards_run_without_tensorflow():
 
 def test_layers_and_architectures_know_no_backend():
     """Backends are named by the training engines, check, benchmark and command line, where gradient functions are
-    handed to one, where PyTorch reads a file of weights or is timed against, where TFDS's files are read and
-    TensorBoard's written; the rest is Keras."""
+    handed to one, where PyTorch reads a file of weights or is timed against and where TFDS's files are read; the rest
+    is Keras."""
     named = {module(path) for path in MODULES for name, _ in imports(path)
              if room(name) in ("tensorflow", "jax", "torch")}
     assert named <= {"architectures.torchvision_weights", "layers.gradient", "repro.bench.backends",
                      "repro.bench.pytorch_loop", "repro.check.backends", "repro.cli", "repro.data.tfds_reader",
-                     "repro.training.board", "repro.training.jax_engine", "repro.training.on_device",
+                     "repro.training.jax_engine", "repro.training.on_device",
                      "repro.training.replicas", "repro.training.tensorflow_engine"}, named
 
 

@@ -657,11 +657,35 @@ def test_tensorboard_gets_what_the_log_gets(tmp_path):
     record, run = train("lenet5_modern", "digits", "smoke", run=tmp_path / "other", quiet=True, tensorboard=True,
                         overrides=SHORT | {"schedule.stop": 1})
     file, = (run / "tensorboard").iterdir()
-    found = {(value.tag, event.step): float(tf.make_ndarray(value.tensor))
+    found = {(value.tag, event.step): value.simple_value
              for event in tf.compat.v1.train.summary_iterator(str(file)) for value in event.summary.value}
     row = record["history"][-1]
     for name in ("rate", "train_loss", "train_error", "validation_loss", "validation_error"):
         assert found[name, row["step"]] == pytest.approx(row[name], rel=1e-6)
+
+
+def test_tensorboard_shows_no_step_twice_after_a_resume(tmp_path):
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: pip install -e .[tensorboard]")
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from cnn_repro.repro.training.board import Board
+    log = tmp_path / "log.jsonl"
+
+    def steps_shown(*rows):
+        """As one process writes them, row after row; what there is when it ends."""
+        board = Board(tmp_path / "tensorboard", log)
+        for step in rows:
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": "2026-01-02T03:04:05Z", "step": step, "train_loss": 0.5}) + "\n")
+            board.write()
+        file, = (tmp_path / "tensorboard").iterdir()
+        return [event.step for event in EventFileLoader(str(file)).Load() if event.summary.value]
+
+    assert steps_shown(50, 100, 150) == [50, 100, 150]
+    log.write_text("".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[:2]), encoding="utf-8")
+    assert steps_shown(150, 200) == [50, 100, 150, 200]                 # from the checkpoint of step 100 on
+    assert "tensorflow" not in subprocess.run(
+        [sys.executable, "-c", "import sys, cnn_repro.repro.training.board; print(*sys.modules)"],
+        capture_output=True, text=True, check=True).stdout.split()
 
 
 # ------------------------------------------------------------------------------------ evidence, export, progress

@@ -203,7 +203,7 @@ class Loop:
     def _report(self, row: dict, what: str) -> None:
         self.run.log(what=what, **row)
         if self.board:
-            self.board.write(row)
+            self.board.write()
 
 
 def labelled(labels: np.ndarray) -> np.ndarray:

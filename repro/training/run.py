@@ -56,8 +56,6 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
     together = engine.claim(device, deterministic, replicas)
     if seed < 0:
         raise ValueError(f"a seed is 0 or more, not {seed}")
-    if tensorboard and keras.backend.backend() != "tensorflow":
-        raise RunError("TensorBoard's files are written by TensorFlow: leave --tensorboard out, or --engine tensorflow")
     if tensorboard and find_spec("tensorboard") is None:
         raise RunError("TensorBoard is not installed: pip install -e .[tensorboard], or leave --tensorboard out")
     network, card = find(architecture), card_of(architecture)
@@ -195,7 +193,7 @@ def _train_and_test(entry, directory, job, write, signals) -> None:
     board = None
     if job.tensorboard:
         from .board import Board
-        board = Board(directory.path / "tensorboard")
+        board = Board(directory.path / "tensorboard", directory.path / "log.jsonl")
     loop = Loop(engine, feed.batches, Schedule(job.recipe["schedule"], len(feed.batches)), directory, entry, write,
                 (feed.held_out_labels, feed.held_out), job.seed, board, job.together)
     resumed = loop.resume()
