@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -350,13 +351,35 @@ def test_a_finished_run_asked_for_something_else_says_so_and_names_other_code(tm
     assert "finished already, by other code or versions than now" in capsys.readouterr().out
 
 
-def test_what_a_kill_left_half_written_goes(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    left = [tmp_path / ".record.json.x1", tmp_path / "checkpoints" / ".step-000000021.checkpoint.y2"]
+def test_what_a_kill_left_half_written_goes_and_nothing_else(tmp_path, monkeypatch):
+    """The names are those that the writers themselves give."""
+    replace, left = os.replace, []
+    monkeypatch.setattr(os, "replace", lambda source, target: left.append(Path(source)) or replace(source, target))
+    places = (tmp_path, tmp_path / "checkpoints")
+    with RunDirectory(tmp_path) as run:
+        run.log(step=1)
+        run.cut_log(0)
+        run.agree({})
+        run.write_record({})
+        run.keep(21, {}, [])
+        run.write_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    assert len(left) == 5
     for path in left:
         path.write_bytes(b"half")
+    others = [place / name for place in places for name in (".gitignore", ".env", ".record.json.swp", ".nfs0001")]
+    for path in others:
+        path.write_bytes(b"somebody's")
     with RunDirectory(tmp_path):
-        assert not any(path.exists() for path in left)
+        assert sorted(path for place in places for path in place.glob(".*")) == sorted(others)
+
+
+@pytest.mark.parametrize("name", [".bashrc", "thesis.tex", "photographs"])
+def test_a_folder_of_somebody_elses_is_refused_and_left_as_it_is(name, tmp_path, capsys):
+    (tmp_path / name).mkdir() if name == "photographs" else (tmp_path / name).write_text("somebody's")
+    assert cli.main(["train", "tiny", "--run", str(tmp_path), "--quiet"]) == 1
+    assert capsys.readouterr().err == (f"repro: {tmp_path} holds other files ({name}) and no run: choose an empty or new "
+                                       "directory with --run DIR\n")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):

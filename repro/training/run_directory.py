@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import socket
 import time
 from pathlib import Path
@@ -23,6 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOKING = 0.2           # seconds; a suite that looks whether somebody trains here holds the lock for less
 ENDED = ("finished", "diverged", "stuck")       # statuses of a record after which the same command would end so again
 CODE = ("layers", "architectures", "repro/training", "repro/data", "repro/papers")      # what a training depends on
+OWN = ("lock", "config.json", "record.json", "log.jsonl", "checkpoints")      # one of them makes a folder a run directory
+# what a kill leaves of a file that is still being written: by write_atomically, checkpoint.save and export.save
+HALF_WRITTEN = re.compile(
+    r"\.(config\.json|record\.json|log\.jsonl)\.[a-z0-9_]{8}|\.step-\d{9}\.checkpoint\.\w+|\.model\.\d+\.keras")
 # what --force cannot change: with these the checkpoint would be of something else, or its positions mean other images
 FIXED = ("architecture", "layers", "seed", "dataset.name", "recipe.resolved.batch", "recipe.resolved.validation")
 
@@ -32,7 +37,10 @@ class RunError(ValueError):
 
 
 class RunDirectory:
-    """`with RunDirectory(path) as run:` takes the lock, or raises RunError naming who holds it."""
+    """`with RunDirectory(path) as run:` takes the lock, or raises RunError naming who holds it.
+
+    A folder that holds something else than a run is refused and left as it is.
+    """
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -42,6 +50,10 @@ class RunDirectory:
     def __enter__(self):
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            there = {path.name for path in self.path.iterdir()}
+            if there and there.isdisjoint(OWN):
+                raise RunError(f"{self.path} holds other files ({min(there)}) and no run: choose an empty or new "
+                               "directory with --run DIR")
             self._lock = open(self.path / "lock", "a+", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{self.path}: cannot be a run directory ({error.strerror}); choose another with "
@@ -60,9 +72,9 @@ class RunDirectory:
         self._lock.truncate(0)
         self._lock.write(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": records.now()}))
         self._lock.flush()
-        for place in (self.path, self.checkpoints):         # what a kill left half written; nobody else writes here
+        for place in (self.path, self.checkpoints):         # who holds the lock alone writes these
             for path in place.glob(".*"):
-                if path.is_file():
+                if HALF_WRITTEN.fullmatch(path.name):
                     path.unlink()
         return self
 
