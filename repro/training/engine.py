@@ -42,6 +42,7 @@ class Engine(ABC):
     """
 
     COMPILE = "graph"           # what the records say where a recipe does not
+    LOSS_SCALE = keras.optimizers.LossScaleOptimizer
 
     @classmethod
     @abstractmethod
@@ -75,7 +76,7 @@ class Engine(ABC):
         self.optimizer = optimizer_of(recipe["optimizer"], model.trainable_variables)
         self._scaled = None
         if recipe.get("precision") == "float16":            # gradients below 6e-8 would be lost: see LossScaleOptimizer
-            self._scaled = keras.optimizers.LossScaleOptimizer(self.optimizer)
+            self._scaled = self.LOSS_SCALE(self.optimizer)
             self._scaled.build(model.trainable_variables)
         self._average = Average(model.weights, recipe["average"]["decay"]) if "average" in recipe else None
         # over the images trained on since the last `reset`

@@ -21,8 +21,21 @@ from .run_directory import RunError
 IMAGES_A_CALL = 256         # small batches go several to a call: a call costs as much as a LeNet step on one image
 
 
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Keras's, which leaves a step out where gradients overflow: here where one replica's do.
+
+    Keras takes the first replica's word for all, because it expects gradients that are added up already; ours are added
+    up by the update rule.
+    """
+
+    def check_finite(self, gradients):
+        overflown = 1 - tf.cast(super().check_finite(gradients), "int32")
+        return tf.equal(replicas.Replicas(tf.distribute.get_strategy()).total(overflown), 0)
+
+
 class TensorFlowEngine(Engine):
 
+    LOSS_SCALE = LossScale
     _strategy = None
 
     @classmethod
