@@ -15,6 +15,7 @@ import sys
 import zipfile
 from datetime import datetime, timedelta
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 import keras
@@ -23,7 +24,8 @@ import pytest
 
 import tiny
 from cnn_repro.architectures import registry
-from cnn_repro.repro import cli
+from cnn_repro.layers import Dense
+from cnn_repro.repro import cli, training
 from cnn_repro.repro.data import Batches
 from cnn_repro.repro.data.prepared import Dataset
 from cnn_repro.repro.record import read_record
@@ -179,6 +181,45 @@ def test_f2_a_signal_before_the_first_step_ends_at_once(tmp_path, monkeypatch, c
     monkeypatch.setattr(ImageFeed, "prepare", lambda self: os.kill(os.getpid(), signal.SIGTERM))
     assert cli.main(["train", "tiny", "--run", str(tmp_path), "--quiet"]) == 143
     assert read_record(tmp_path / "record.json")["reason"] == "SIGTERM; the same command goes on"
+    assert capsys.readouterr().err.startswith("repro: interrupted: SIGTERM")
+
+
+@pytest.mark.parametrize("phase", ["run.test", "evidence.samples"])        # there a layer is traced, here called eagerly
+def test_f2_a_signal_inside_a_layers_call_in_the_test_phase_is_no_failure(phase, uninterrupted, tmp_path, monkeypatch,
+                                                                         capsys):
+    """Keras makes an Exception in a layer's call into another, which would be a failure."""
+    whole, whole_call, asked = attrgetter(phase)(training), Dense.call, []
+
+    def reached(*arguments):
+        asked.append(signal.SIGTERM)
+        return whole(*arguments)
+
+    def call(self, inputs):
+        if asked:
+            signal.raise_signal(asked.pop())
+        return whole_call(self, inputs)
+
+    command = ["train", "tiny", "--run", str(tmp_path), "--deterministic", "--quiet"]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"cnn_repro.repro.training.{phase}", reached)
+        patch.setattr(Dense, "call", call)
+        assert cli.main(command) == 143
+    assert capsys.readouterr().err == f"repro: interrupted: SIGTERM; the same command goes on ({tmp_path})\n"
+    assert read_record(tmp_path / "record.json")["status"] == "interrupted"
+    assert cli.main(command) == 0
+    record = read_record(tmp_path / "record.json")
+    assert record["resumed_at"] == [STEPS] and record["weights_sha256"] == uninterrupted["weights_sha256"]
+
+
+def test_f2_a_second_signal_ends_at_once_under_its_own_name(tmp_path, monkeypatch, capsys):
+    def step(self, *_):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(TensorFlowEngine, "train", step)
+    assert cli.main(["train", "tiny", "--run", str(tmp_path), "--quiet"]) == 143
+    record = read_record(tmp_path / "record.json")
+    assert record["status"] == "interrupted" and record["reason"].startswith("SIGTERM, after SIGTERM")
     assert capsys.readouterr().err.startswith("repro: interrupted: SIGTERM")
 
 

@@ -163,8 +163,8 @@ def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _
         entry["status"] = "finished"
     except TrainingStopped as stop:
         entry["status"], entry["reason"] = stop.status, str(stop)
-    except KeyboardInterrupt:
-        entry["status"], entry["reason"] = "interrupted", f"SIGINT, twice; the same command goes on in {directory.path}"
+    except KeyboardInterrupt:               # Ctrl-C where `Signals` does not hold yet, or not any more
+        entry["status"], entry["reason"] = "interrupted", "SIGINT; the same command goes on"
         raise
     except BaseException as error:
         entry["status"], entry["reason"] = "failed", f"{type(error).__name__}: {error}".splitlines()[0][:500]
