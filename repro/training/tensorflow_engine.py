@@ -57,10 +57,11 @@ class TensorFlowEngine(Engine):
     def scope(cls):
         return cls._strategy.scope() if cls._strategy else contextlib.nullcontext()
 
-    @staticmethod
-    def accelerators():
+    @classmethod
+    def accelerators(cls):
+        here = replicas.Replicas(cls._strategy or tf.distribute.get_strategy()).here
         return [tf.config.experimental.get_device_details(device).get("device_name", device.name)
-                for device in tf.config.get_visible_devices("GPU")]
+                for device in tf.config.get_visible_devices("GPU")[:here]]
 
     @staticmethod
     def out_of_memory(error):
@@ -73,7 +74,7 @@ class TensorFlowEngine(Engine):
         self._replicas = replicas.Replicas(tf.distribute.get_strategy())
         if self._replicas.count > 1 and recipe.get("compile") == "xla":
             raise RecipeError("TensorFlow does not compile a step over several devices with XLA: leave compile = xla "
-                              "out, or --engine jax")
+                              "out, --replicas 1, or --engine jax")
         self._moving = [variable for layer in self._normalizations()
                         for variable in (layer.moving_mean, layer.moving_variance)]
         self._part_seeds()
