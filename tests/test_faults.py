@@ -270,6 +270,51 @@ def test_f4_a_disk_that_fills_while_training_ends_the_run_with_the_path_and_size
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
+@pytest.mark.parametrize("name, what", [("record.json", "the record"), ("model.keras", r"the model of 1\.\d MiB")])
+def test_f4_a_full_disk_names_the_record_and_the_model_that_could_not_be_written(name, what, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with RunDirectory(tmp_path) as run:
+        run.write_record({"old": 1})
+        large = keras.Sequential([keras.Input((600,)), keras.layers.Dense(600)])
+        write = {"record.json": lambda: run.write_record({"new": "x" * 200_000}),
+                 "model.keras": lambda: run.write_model(large)}[name]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            with pytest.raises(RunError, match=rf"{tmp_path}/{name}: cannot write {what} \(File too large\); what was there "
+                                               "before is intact: free space and give the same command again"):
+                write()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert json.loads((tmp_path / "record.json").read_text()) == {"old": 1}
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "record.json"]
+
+
+def test_a_checkpoint_can_be_read_by_whom_the_umask_lets(tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = checkpoint.save(tmp_path, 1, {}, [])
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_set_aside_as_damaged(tmp_path, monkeypatch):
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, {}, [("a", np.float32([step]))])
+    whole = checkpoint.parsed
+
+    def away(file, size):
+        if file.name.endswith("2.checkpoint"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return whole(file, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "parsed", away)
+        with pytest.raises(CheckpointError, match=r"step-000000002.checkpoint: cannot be read \(Input/output error\)"):
+            checkpoint.load_newest(tmp_path)
+    assert checkpoint.load_newest(tmp_path)[0] == 2
+
+
 def cut(content: bytes) -> bytes:
     return content[:-50]
 

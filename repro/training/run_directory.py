@@ -7,6 +7,7 @@
     model.keras      the trained network behind its preprocessing
     record.json      what the report reads, from the first moment on
 """
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -124,8 +125,18 @@ class RunDirectory:
         return ", by other code or versions than now" if computing else ""
 
     def _write(self, config: dict) -> dict:
-        records.write_atomically(self.path / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+        with self._writing("config.json", "the configuration"):
+            records.write_atomically(self.path / "config.json", (json.dumps(config, indent=1) + "\n").encode())
         return config
+
+    @contextlib.contextmanager
+    def _writing(self, name: str, what: str):
+        """Within it what the system refuses is told with the file and what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"{self.path / name}: cannot write {what} ({error.strerror or error}); what was there before is "
+                           "intact: free space and give the same command again") from None
 
     def _refuse(self, changed: list, forced: bool = False) -> None:
         if changed:
@@ -144,11 +155,13 @@ class RunDirectory:
             return None                     # the checkpoints hold what counts
 
     def write_record(self, record: dict) -> None:
-        records.write_record(self.path / "record.json", record)
+        with self._writing("record.json", "the record"):
+            records.write_record(self.path / "record.json", record)
 
     def write_model(self, model) -> None:
         from .export import save            # Keras: not where a suite only looks at the directory
-        save(model, self.path / "model.keras")
+        with self._writing("model.keras", f"the model of {4 * model.count_params() / 2**20:.1f} MiB"):
+            save(model, self.path / "model.keras")
 
     # --------------------------------------------------------------------------------------------- checkpoints
     def newest(self):
@@ -165,16 +178,12 @@ class RunDirectory:
         path = self.path / "log.jsonl"
         if path.exists():
             kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-            records.write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+            with self._writing("log.jsonl", "the log"):
+                records.write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
 
     def log(self, **line) -> None:
-        path = self.path / "log.jsonl"
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": records.now(), **line}) + "\n")
-        except OSError as error:
-            raise RunError(f"{path}: cannot write the log ({error.strerror}); free space and give the same command "
-                           "again") from None
+        with self._writing("log.jsonl", "the log"), open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": records.now(), **line}) + "\n")
 
 
 class FollowedRun:
