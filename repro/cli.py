@@ -119,7 +119,8 @@ def parser() -> argparse.ArgumentParser:
                      help="deterministic operations: resumed or not, equal bit for bit on one machine")
     one.add_argument("--device", choices=("cpu", "gpu"), help="default: a GPU where there is one")
     one.add_argument("--replicas", type=int, metavar="N", help="spread every batch over N devices of this machine (default: "
-                     "all its GPUs; a processor is divided into parts); over several machines: TF_CONFIG, see the README")
+                     "all its GPUs, or as many as a batch has images; a processor is divided into parts); over several "
+                     "machines: TF_CONFIG, see the README")
     one.add_argument("--run", type=Path, metavar="DIR", help="the run directory (default: one in --runs, named after "
                      "network, data set, recipe and seed); the same command again goes on there")
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run directories go")

@@ -20,7 +20,7 @@ RECIPE = {"optimizer": {"name": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "c
 IMAGES = 9 * 48 + 29
 CASES = {"plain": {}, "mixup": {"augment": [{"name": "mixup", "alpha": 0.4}]},
          "average": {"average": {"decay": 0.99}}, "normalized": {}, "dropout": {},
-         "float16": {"precision": "float16"}}
+         "float16": {"precision": "float16"}, "overflow": {"precision": "float16"}}
 
 
 def network(case: str) -> keras.Model:
@@ -45,6 +45,18 @@ def after_one_step(file, engine, batches) -> None:
              variance=bn.moving_variance.numpy())
 
 
+def overflown_on_the_last(file, engine, batches) -> None:
+    """The weights before and after a step whose scaled gradients overflow in the last row alone, and the loss's scale."""
+    scale, before = engine._scaled.dynamic_scale, engine.model.get_weights()
+    inputs, targets = next(batches.epoch(1))
+    targets[0, :-1] = -1                                    # rows that do not count: their gradients are 0
+    scale.assign(2.0**30)
+    engine.train(inputs, targets, [0.05])
+    if engine._replicas.process == 0:
+        np.savez(f"{file}.step.npz", *before, *engine.model.get_weights(), scale=scale.numpy())
+    scale.assign(2.0**15)
+
+
 def main(file, dtype, case, replicas=None):
     from cnn_repro.repro.training.tensorflow_engine import TensorFlowEngine
     recipe = RECIPE | CASES[case]
@@ -63,6 +75,8 @@ def main(file, dtype, case, replicas=None):
                    for one in engine._strategy.experimental_local_results(seeds.value)])
         if case == "normalized":
             after_one_step(file, engine, batches)
+        if case == "overflow":
+            overflown_on_the_last(file, engine, batches)
         for epoch in (1, 2):
             for inputs, targets in engine.calls(batches, epoch):
                 engine.train(inputs, targets, np.full(len(targets), 0.05, "float32"))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import engine_steps
+from communities import as_it_should_be
 from cnn_repro.repro.training import train
 from cnn_repro.repro.training.tensorflow_engine import TensorFlowEngine
 
@@ -134,6 +135,35 @@ def test_a_run_on_jax_says_how_it_ended(tmp_path, more, status):
 def test_what_jax_cannot_do_is_one_line(tmp_path, more, said):
     done = tiny(tmp_path, "--run", tmp_path / "run", *more)
     assert done.returncode in (1, 2) and said in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("network", ["gcn", "gcn_mlp"])
+def test_a_graph_is_trained_on_one_of_two_devices(network, tmp_path):
+    done = on_jax(TESTS / "communities.py", "train", network, "--dataset", "cora", "--run", tmp_path / "run", "--set",
+                  "schedule.stop=150", "--set", "schedule.rate=0.05", "--set", "validation=20", JAX_NUM_CPU_DEVICES="2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith("using 1 of 2 devices: cora is a graph")
+    found = record(tmp_path / "run")
+    as_it_should_be(found)
+    assert found["hardware"]["replicas"] == 1
+
+
+def test_no_more_devices_are_taken_than_a_batch_has_images(tmp_path):
+    more = ("--run", tmp_path / "run", "--set", "validation=0", "--set", "schedule.stop=2")
+    asked = tiny(tmp_path, *more, "--set", "batch=359", "--replicas", "2")      # 1,437 images: the last batch has one
+    assert asked.returncode == 1 and asked.stderr.endswith(": --replicas 1\n") and not (tmp_path / "run").exists()
+    done = tiny(tmp_path, *more, "--set", "batch=359", JAX_NUM_CPU_DEVICES="2")
+    assert done.returncode == 0 and record(tmp_path / "run")["hardware"]["replicas"] == 1, done.stderr[-3000:]
+    assert tiny(tmp_path, *more[2:], "--run", tmp_path / "both", JAX_NUM_CPU_DEVICES="2").returncode == 0
+    assert record(tmp_path / "both")["hardware"]["replicas"] == 2
+
+
+def test_workers_of_tf_config_do_not_train_on_jax(tmp_path):
+    """They would each train alone, into the same directory."""
+    workers = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
+    done = tiny(tmp_path, "--run", tmp_path / "run", TF_CONFIG=json.dumps(workers))
+    assert done.returncode == 1 and not (tmp_path / "run").exists()
+    assert done.stderr == "repro: TF_CONFIG's workers train on TensorFlow: unset it, or --engine tensorflow\n"
 
 
 def test_pytorch_has_no_engine(tmp_path):

@@ -15,14 +15,17 @@ import sys
 import zipfile
 from datetime import datetime, timedelta
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 import tiny
 from cnn_repro.architectures import registry
-from cnn_repro.repro import cli
+from cnn_repro.layers import Dense
+from cnn_repro.repro import cli, training
 from cnn_repro.repro.data import Batches
 from cnn_repro.repro.data.prepared import Dataset
 from cnn_repro.repro.record import read_record
@@ -181,6 +184,45 @@ def test_f2_a_signal_before_the_first_step_ends_at_once(tmp_path, monkeypatch, c
     assert capsys.readouterr().err.startswith("repro: interrupted: SIGTERM")
 
 
+@pytest.mark.parametrize("phase", ["run.test", "evidence.samples"])        # there a layer is traced, here called eagerly
+def test_f2_a_signal_inside_a_layers_call_in_the_test_phase_is_no_failure(phase, uninterrupted, tmp_path, monkeypatch,
+                                                                         capsys):
+    """Keras makes an Exception in a layer's call into another, which would be a failure."""
+    whole, whole_call, asked = attrgetter(phase)(training), Dense.call, []
+
+    def reached(*arguments):
+        asked.append(signal.SIGTERM)
+        return whole(*arguments)
+
+    def call(self, inputs):
+        if asked:
+            signal.raise_signal(asked.pop())
+        return whole_call(self, inputs)
+
+    command = ["train", "tiny", "--run", str(tmp_path), "--deterministic", "--quiet"]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"cnn_repro.repro.training.{phase}", reached)
+        patch.setattr(Dense, "call", call)
+        assert cli.main(command) == 143
+    assert capsys.readouterr().err == f"repro: interrupted: SIGTERM; the same command goes on ({tmp_path})\n"
+    assert read_record(tmp_path / "record.json")["status"] == "interrupted"
+    assert cli.main(command) == 0
+    record = read_record(tmp_path / "record.json")
+    assert record["resumed_at"] == [STEPS] and record["weights_sha256"] == uninterrupted["weights_sha256"]
+
+
+def test_f2_a_second_signal_ends_at_once_under_its_own_name(tmp_path, monkeypatch, capsys):
+    def step(self, *_):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(TensorFlowEngine, "train", step)
+    assert cli.main(["train", "tiny", "--run", str(tmp_path), "--quiet"]) == 143
+    record = read_record(tmp_path / "record.json")
+    assert record["status"] == "interrupted" and record["reason"].startswith("SIGTERM, after SIGTERM")
+    assert capsys.readouterr().err.startswith("repro: interrupted: SIGTERM")
+
+
 def test_a_long_epoch_is_saved_on_the_way(uninterrupted, killed_after, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
     killed_after(31, tmp_path)
@@ -226,6 +268,51 @@ def test_f4_a_disk_that_fills_while_training_ends_the_run_with_the_path_and_size
     assert "No space left on device" in error and str(tmp_path) in error and "MiB" in error
     assert read_record(tmp_path / "record.json")["status"] == "failed"
     assert not list((tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("name, what", [("record.json", "the record"), ("model.keras", r"the model of 1\.\d MiB")])
+def test_f4_a_full_disk_names_the_record_and_the_model_that_could_not_be_written(name, what, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with RunDirectory(tmp_path) as run:
+        run.write_record({"old": 1})
+        large = keras.Sequential([keras.Input((600,)), keras.layers.Dense(600)])
+        write = {"record.json": lambda: run.write_record({"new": "x" * 200_000}),
+                 "model.keras": lambda: run.write_model(large)}[name]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            with pytest.raises(RunError, match=rf"{tmp_path}/{name}: cannot write {what} \(File too large\); what was there "
+                                               "before is intact: free space and give the same command again"):
+                write()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert json.loads((tmp_path / "record.json").read_text()) == {"old": 1}
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "record.json"]
+
+
+def test_a_checkpoint_can_be_read_by_whom_the_umask_lets(tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = checkpoint.save(tmp_path, 1, {}, [])
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_set_aside_as_damaged(tmp_path, monkeypatch):
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, {}, [("a", np.float32([step]))])
+    whole = checkpoint.parsed
+
+    def away(file, size):
+        if file.name.endswith("2.checkpoint"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return whole(file, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "parsed", away)
+        with pytest.raises(CheckpointError, match=r"step-000000002.checkpoint: cannot be read \(Input/output error\)"):
+            checkpoint.load_newest(tmp_path)
+    assert checkpoint.load_newest(tmp_path)[0] == 2
 
 
 def cut(content: bytes) -> bytes:
@@ -350,13 +437,35 @@ def test_a_finished_run_asked_for_something_else_says_so_and_names_other_code(tm
     assert "finished already, by other code or versions than now" in capsys.readouterr().out
 
 
-def test_what_a_kill_left_half_written_goes(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    left = [tmp_path / ".record.json.x1", tmp_path / "checkpoints" / ".step-000000021.checkpoint.y2"]
+def test_what_a_kill_left_half_written_goes_and_nothing_else(tmp_path, monkeypatch):
+    """The names are those that the writers themselves give."""
+    replace, left = os.replace, []
+    monkeypatch.setattr(os, "replace", lambda source, target: left.append(Path(source)) or replace(source, target))
+    places = (tmp_path, tmp_path / "checkpoints")
+    with RunDirectory(tmp_path) as run:
+        run.log(step=1)
+        run.cut_log(0)
+        run.agree({})
+        run.write_record({})
+        run.keep(21, {}, [])
+        run.write_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    assert len(left) == 5
     for path in left:
         path.write_bytes(b"half")
+    others = [place / name for place in places for name in (".gitignore", ".env", ".record.json.swp", ".nfs0001")]
+    for path in others:
+        path.write_bytes(b"somebody's")
     with RunDirectory(tmp_path):
-        assert not any(path.exists() for path in left)
+        assert sorted(path for place in places for path in place.glob(".*")) == sorted(others)
+
+
+@pytest.mark.parametrize("name", [".bashrc", "thesis.tex", "photographs"])
+def test_a_folder_of_somebody_elses_is_refused_and_left_as_it_is(name, tmp_path, capsys):
+    (tmp_path / name).mkdir() if name == "photographs" else (tmp_path / name).write_text("somebody's")
+    assert cli.main(["train", "tiny", "--run", str(tmp_path), "--quiet"]) == 1
+    assert capsys.readouterr().err == (f"repro: {tmp_path} holds other files ({name}) and no run: choose an empty or new "
+                                       "directory with --run DIR\n")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):

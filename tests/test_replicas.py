@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,19 @@ def test_float32_deviates_by_rounding(tmp_path):
 def test_half_precision_scales_its_loss_on_several_too(tmp_path):
     one = alone(tmp_path / "one.npz", "float32", "float16")
     assert distance(alone(tmp_path / "two.npz", "float32", "float16", 2), one) <= 0.02
+
+
+@pytest.mark.parametrize("take", [partial(alone, replicas=3), as_processes])
+def test_an_overflow_on_one_replica_leaves_the_step_out_on_all(take, tmp_path):
+    after = take(tmp_path / "steps.npz", "float32", "overflow")
+    found = np.load(f"{tmp_path / 'steps.npz'}.step.npz")
+    kept = [found[name] for name in found.files if name != "scale"]
+    for before, values in zip(kept[:len(kept) // 2], kept[len(kept) // 2:], strict=True):
+        np.testing.assert_array_equal(values, before)
+    assert found["scale"] == 2.0**29
+    assert all(np.isfinite(values).all() for values in after.values())      # and it trains on
+    assert any((after[name] != values).any() for name, values in zip(
+        (name for name in after if name.startswith("20 model")), kept))
 
 
 def test_each_normalizes_by_its_own_rows(tmp_path):

@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from communities import Communities, as_it_should_be
 from cnn_repro.architectures import names
 from cnn_repro.repro import data as datasets
 from cnn_repro.repro.data.prepared import Dataset
 from cnn_repro.repro.papers import CardError, RecipeError
 from cnn_repro.repro.record import read_record
 from cnn_repro.repro.training import evidence, export, loop, run as running, tensorflow_engine, train
+from cnn_repro.repro.training.engine import Together
 from cnn_repro.repro.training.optimizer import DiagonalLevenbergMarquardt
 from cnn_repro.repro.training.progress import Progress
+from cnn_repro.repro.training.run_directory import RunError
 from cnn_repro.repro.training.tensorflow_engine import TensorFlowEngine
 
 SHORT = {"schedule.stop": 2, "schedule.at": [1]}            # of the smoke recipe's ten passes
@@ -287,14 +290,14 @@ def test_stuck_is_no_better_than_guessing_by_more_than_chance(error, stuck):
 
 def test_a_failure_is_recorded_and_raised(tmp_path, monkeypatch):
     def full(*_):
-        raise OSError(28, "No space left on device", "/disk/model.keras")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export, "save", full)
-    with pytest.raises(OSError):
+    with pytest.raises(RunError, match=r"model.keras: cannot write the model of 0\.\d MiB \(No space left on device\)"):
         smoke(tmp_path, schedule__stop=1)
     run, = tmp_path.iterdir()
     record = read_record(run / "record.json")
-    assert record["status"] == "failed" and record["reason"].startswith("OSError: [Errno 28] No space left on device")
+    assert record["status"] == "failed" and record["reason"].startswith(f"RunError: {run}/model.keras: cannot write")
     assert len(record["history"]) == 1 and record["ended"]
 
 
@@ -481,6 +484,34 @@ def test_several_steps_a_call_are_the_same_steps(monkeypatch):
     assert steps[0][2] == pytest.approx(steps[1][2], rel=1e-5)
 
 
+def test_a_state_of_another_rule_network_or_dtype_is_not_taken_back():
+    """In shapes alone the states of rmsprop and of Adam are the same; Keras's counters are not a part of a name."""
+    def state(**rule):
+        return dict(engine(linear(), rule).arrays())
+
+    adam = engine(linear(), {"name": "adam"})
+    before = adam.arrays()
+    shapes = [values.shape for values in state(name="rmsprop").values()]
+    assert shapes == [values.shape for _, values in before]
+    single = {name: values.astype("float16") if "kernel" in name else values for name, values in before}
+    renamed = {name.replace("kernel", "matrix"): values for name, values in before}
+    for other in (state(name="rmsprop"), state(name="sgd"), single, renamed):
+        with pytest.raises(ValueError, match="another network or optimizer"):
+            adam.restore(other)
+    for (name, values), (_, kept) in zip(adam.arrays(), before, strict=True):
+        np.testing.assert_array_equal(values, kept, err_msg=name)
+
+    def unnamed(seed):
+        keras.utils.set_random_seed(seed)
+        return keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dropout(0.5),
+                                 keras.layers.Dense(3)])
+
+    one, other = (engine(unnamed(seed), {"name": "adam"}) for seed in (1, 2))
+    assert [name for name, _ in one.arrays()] != [name for name, _ in other.arrays()]
+    other.restore(dict(one.arrays()))
+    assert all((a == b).all() for (_, a), (_, b) in zip(one.arrays(), other.arrays(), strict=True))
+
+
 def test_running_is_the_mean_since_the_last_reset():
     model = linear()
     images, labels = some(6, 2, 2, 1)
@@ -600,36 +631,46 @@ def test_a_stop_inside_an_epoch_is_exact(tmp_path, monkeypatch):
 
 # ------------------------------------------------------------------------------------------------- a graph
 
-class Communities:
-    """A hundred papers of two fields that mostly cite their own."""
-    name, kind, version, sha256, identity, classes = "cora", "graph", "1", "0", "made here", ("a", "b")
-    splits, shape, enlarge = {"train": 40, "test": 40}, (100, 32), "pad"
-
-    def __init__(self):
-        random = np.random.default_rng(0)
-        labels = np.arange(100) % 2
-        linked = [(i, j) for i in range(100) for j in range(i) if random.uniform() < (0.2 if labels[i] == labels[j] else 0.01)]
-        words = random.uniform(size=(100, 32)) < np.where((np.arange(32) % 2)[None] == labels[:, None], 0.4, 0.1)
-        features = words.astype("float32")
-        self.graph = {"features": features, "edges": np.array(linked), "labels": labels, "train": np.arange(40),
-                      "validation": np.arange(40, 60), "test": np.arange(60, 100)}
-
-
 @pytest.mark.parametrize("network", ["gcn", "gcn_mlp"])
 def test_a_graphs_nodes_are_trained_all_at_once(network, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda name: Communities())
     record, run = train(network, "cora", folder=tmp_path, quiet=True, overrides={
         "schedule.stop": 150, "schedule.rate": 0.05, "validation": 20})
-    assert record["status"] == "finished" and record["history"][-1]["step"] <= 150
-    assert record["dataset"]["splits"] == {"train": 40, "validation": 20, "test": 40}
-    assert len(record["predictions"]["labels"]) == record["result"]["test_images"] == 40
-    wrong = np.not_equal(record["predictions"]["labels"], record["predictions"]["classes"])
-    assert record["result"]["test_error"] == pytest.approx(100 * wrong.mean())
+    as_it_should_be(record)
     if network == "gcn":
-        assert record["result"]["test_error"] <= 10         # neighbours tell what the features alone do not
         adjacency = np.eye(100, dtype="float32")
         loaded = keras.models.load_model(run / "model.keras")
         assert loaded([Communities().graph["features"], adjacency]).shape == (100, 2)
+
+
+@pytest.mark.parametrize("network, dataset, said", [
+    ("gcn", "cora", "using 1 of 3 devices: cora is a graph, whose nodes are trained on all at once\n"),
+    ("lenet5_modern", "digits", "using 1 of 3 devices: the last batch of an epoch has 1 of the 1437 training images of "
+     "digits (--set batch=N changes that)\n")])
+def test_by_default_as_many_devices_are_taken_as_the_batches_have_room_for(network, dataset, said, tmp_path, monkeypatch,
+                                                                           capsys):
+    """Three devices by default; what is asked for and cannot be is refused with what can."""
+    import tensorflow as tf
+    claim = TensorFlowEngine.claim
+
+    def on_a_machine_with_three(device, deterministic, count=None):
+        return claim(device, deterministic, count) if count == 1 else Together(count or 3)
+
+    monkeypatch.setattr(TensorFlowEngine, "claim", on_a_machine_with_three)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [
+        tf.config.PhysicalDevice(f"GPU:{index}", "GPU") for index in range(3)])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: {"device_name": device.name})
+    if dataset == "cora":
+        monkeypatch.setattr(datasets, "load", lambda name: Communities())
+        recipe, overrides = "paper", {"schedule.stop": 2, "validation": 20}
+    else:
+        recipe, overrides = "smoke", SHORT | {"batch": 4, "validation": 0, "schedule.stop": 1}
+    with pytest.raises(datasets.DataError, match=r"^2 devices, and .*: --replicas 1$"):
+        train(network, dataset, recipe, 0, overrides, folder=tmp_path, replicas=2)
+    assert not list(tmp_path.iterdir())
+    record, _ = train(network, dataset, recipe, 0, overrides, folder=tmp_path)
+    assert capsys.readouterr().out.startswith(said)
+    assert record["hardware"]["replicas"] == 1 and record["hardware"]["accelerators"] == ["GPU:0"]
 
 
 def test_a_graph_has_its_own_nodes_to_validate_on(tmp_path, monkeypatch):

@@ -8,14 +8,15 @@ Written to a temporary name, flushed to the disk and renamed; the last KEPT stay
 a file is ever executed: no pickles. Keras's own are not used, because a kill between its two writes, or a full disk
 while it saves, loses both the old state and the new one.
 """
+import contextlib
 import hashlib
 import itertools
 import json
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,10 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be written or read; the text names the file and what to do."""
 
 
+class Damaged(CheckpointError):
+    """A file that was read to its end and is no whole checkpoint."""
+
+
 class NotFinite(ValueError):
     """A state that holds NaN or an infinity, which is no state to go on from. The text names the variable."""
 
@@ -46,25 +51,23 @@ def save(folder: Path, step: int, numbers: dict, arrays: Iterable[tuple[str, np.
     path, size = Path(folder) / f"step-{step:09d}.checkpoint", sum(array.nbytes for _, array in arrays)
     parts = encoded(step, numbers, arrays)
     head = next(parts)                          # a state that is not finite leaves no file behind
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")       # not mkstemp's 0600: others may go on with it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "wb", opener=partial(os.open, mode=0o644)) as file:
             file.write(head)
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        temporary = None
         sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot write the checkpoint of {size / 2**20:.1f} MiB "
                               f"({error.strerror or error}); those before are intact: free space and give the same "
                               "command again") from None
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     for old in found(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
@@ -95,14 +98,14 @@ def found(folder: Path) -> list[Path]:
 def load_newest(folder: Path, say=print) -> tuple[int, dict, dict[str, np.ndarray]] | None:
     """(step, numbers, arrays by name) of the newest whole checkpoint; None where there is none at all.
 
-    A damaged one is said, set aside as *.damaged and passed over. Raises CheckpointError where all are damaged: a run
-    must not silently start again.
+    A damaged one is said, set aside as *.damaged and passed over. Raises CheckpointError where all are damaged, since a
+    run must not silently start again, and where one cannot be read, which may be whole.
     """
     damaged = {}
     for path in found(folder):
         try:
             state = read(path)
-        except CheckpointError as error:
+        except Damaged as error:
             damaged[path] = str(error)
             continue
         for other, reason in damaged.items():
@@ -116,15 +119,17 @@ def load_newest(folder: Path, say=print) -> tuple[int, dict, dict[str, np.ndarra
 
 
 def read(path: Path) -> tuple[int, dict, dict[str, np.ndarray]]:
-    """(step, numbers, arrays by name) of one file. Raises CheckpointError for anything that is not whole."""
+    """(step, numbers, arrays by name) of one file. Raises Damaged for anything that is not whole, CheckpointError for
+    what cannot be read."""
     path = Path(path)
     try:
         with open(path, "rb") as file:
             return parsed(file, os.fstat(file.fileno()).st_size)
     except OSError as error:
-        raise CheckpointError(f"{path}: damaged ({error.strerror})") from None
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); give the same command again when it "
+                              "can, or remove it to go on from the one before") from None
+    except Damaged as error:
+        raise Damaged(f"{path}: {error}") from None
 
 
 def parsed(file, size: int) -> tuple[int, dict, dict[str, np.ndarray]]:
@@ -148,9 +153,9 @@ def parsed(file, size: int) -> tuple[int, dict, dict[str, np.ndarray]]:
             arrays[one["name"]] = np.frombuffer(content, dtype).reshape(shape)
         whole = left == 0 and file.read() == digest.digest()
     except (ValueError, KeyError, TypeError):
-        raise CheckpointError("damaged (cut or no checkpoint)") from None
+        raise Damaged("damaged (cut or no checkpoint)") from None
     if not whole:
-        raise CheckpointError("damaged (its sha256 is another)")
+        raise Damaged("damaged (its sha256 is another)")
     return header["step"], header["numbers"], arrays
 
 

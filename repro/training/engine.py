@@ -5,6 +5,7 @@ differ in how a step is taken (tensorflow_engine.py, jax_engine.py); loss, updat
 are the same code, and a test holds the two to the same step.
 """
 import contextlib
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -42,6 +43,7 @@ class Engine(ABC):
     """
 
     COMPILE = "graph"           # what the records say where a recipe does not
+    LOSS_SCALE = keras.optimizers.LossScaleOptimizer
 
     @classmethod
     @abstractmethod
@@ -54,9 +56,9 @@ class Engine(ABC):
         """A context in which the model and the engine are made and used."""
         return contextlib.nullcontext()
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def accelerators() -> list[str]:
+    def accelerators(cls) -> list[str]:
         """The names of the devices that are used, without the processor."""
 
     @staticmethod
@@ -75,7 +77,7 @@ class Engine(ABC):
         self.optimizer = optimizer_of(recipe["optimizer"], model.trainable_variables)
         self._scaled = None
         if recipe.get("precision") == "float16":            # gradients below 6e-8 would be lost: see LossScaleOptimizer
-            self._scaled = keras.optimizers.LossScaleOptimizer(self.optimizer)
+            self._scaled = self.LOSS_SCALE(self.optimizer)
             self._scaled.build(model.trainable_variables)
         self._average = Average(model.weights, recipe["average"]["decay"]) if "average" in recipe else None
         # over the images trained on since the last `reset`
@@ -152,12 +154,13 @@ class Engine(ABC):
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Take the values of `arrays` back, in their order: Keras numbers its names anew in every process.
 
-        Raises ValueError where they are another network's.
+        Raises ValueError where they are another network's or another update rule's.
         """
-        variables = [variable for _, variable in self._variables()]
-        if [tuple(variable.shape) for variable in variables] != [values.shape for values in arrays.values()]:
+        variables = self._variables()
+        ours = [(_kind(name), variable.dtype, tuple(variable.shape)) for name, variable in variables]
+        if ours != [(_kind(name), values.dtype.name, values.shape) for name, values in arrays.items()]:
             raise ValueError("the checkpoint is of another network or optimizer")
-        for variable, values in zip(variables, arrays.values()):
+        for (_, variable), values in zip(variables, arrays.values()):
             variable.assign(values)
 
     def _variables(self) -> list[tuple[str, keras.Variable]]:
@@ -204,6 +207,12 @@ class Engine(ABC):
     @abstractmethod
     def input_gradients(self, inputs: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """∂(logit of the given class)/∂input, by the model's own backward pass: (N, H, W, C)."""
+
+
+def _kind(name: str) -> tuple[str, str]:
+    """(room, the variable's own name without Keras's counters) of a name in a checkpoint."""
+    room, *_, own = name.split("/")
+    return room, re.sub(r"_\d+(?=_|$)", "", own)
 
 
 def part(inputs, index):

@@ -1,8 +1,8 @@
 """What a network is fed from a data set: images and videos one batch after another, or a whole graph at once.
 
 Both have `input_shape` for the network, `splits`, `batches` (see data.batches), `held_out_labels` with `held_out()` for
-the validation part, `open_test()` and `deployable(model)`; `divide(count)` raises DataError where batches cannot be
-spread over so many devices.
+the validation part, `open_test()` and `deployable(model)`. A batch can be spread over `most` devices, `undivided` says
+why over no more.
 """
 import numpy as np
 
@@ -36,12 +36,9 @@ class ImageFeed:
         frames = self._images.shape[1:2] if loaded.kind == "videos" else ()
         self.input_shape = (*frames, *self._size, loaded.shape[-1])
         self.splits = {"train": len(self._training), "validation": len(self._validation), "test": loaded.splits["test"]}
-
-    def divide(self, count: int) -> None:
-        smallest = len(self._training) % self._recipe["batch"] or self._recipe["batch"]
-        if smallest < count:
-            raise datasets.DataError(f"{count} devices, and the last batch of an epoch has {smallest} of the "
-                                     f"{len(self._training)} training images; --set batch=N with another N")
+        self.most = len(self._training) % recipe["batch"] or recipe["batch"]        # no device is to be without an image
+        self.undivided = (f"the last batch of an epoch has {self.most} of the {len(self._training)} training images of "
+                          f"{loaded.name} (--set batch=N changes that)")
 
     def prepare(self) -> None:
         """Fit the preprocessing to the training part and make the batches."""
@@ -83,7 +80,8 @@ class GraphFeed:
     """All nodes of a graph in every step; those that are not asked about have the label −1, which does not count."""
 
     def __init__(self, network, loaded, recipe: dict, seed: int):
-        self._name, self._graph, self._recipe = loaded.name, loaded.graph, recipe
+        self._graph, self._recipe = loaded.graph, recipe
+        self.most, self.undivided = 1, f"{loaded.name} is a graph, whose nodes are trained on all at once"
         self.input_shape = self._graph["features"].shape[1:]
         held_out = len(self._graph["validation"])
         if recipe["validation"] not in (0, held_out):
@@ -100,11 +98,6 @@ class GraphFeed:
         self._inputs = [self._graph["features"], normalized_adjacency(adjacency, rule)]
         if network.inputs is None:                          # the perceptron knows no neighbours
             self._inputs = self._inputs[0]
-
-    def divide(self, count: int) -> None:
-        if count > 1:
-            raise datasets.DataError(f"{self._name} is a graph, whose nodes are trained on all at once: one device, not "
-                                     f"{count}; --replicas 1")
 
     def prepare(self) -> None:
         self.batches = _WholeGraph(self._inputs, self._labels_of("train"), self._recipe)

@@ -22,6 +22,7 @@ from . import on_device
 from .engine import Engine, Together, part
 from .loss import counted, scores
 from .run_directory import RunError
+from .tf_config import cluster
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 STEPS_A_CALL = 50           # how long a signal waits at most, and how often the loop sees the loss: its CHECK_EVERY
@@ -35,6 +36,8 @@ class JaxEngine(Engine):
 
     @classmethod
     def claim(cls, device, deterministic, count=None):
+        if cluster():
+            raise RunError("TF_CONFIG's workers train on TensorFlow: unset it, or --engine tensorflow")
         if count and device != "gpu":
             with contextlib.suppress(RuntimeError):         # too late: then it has the devices that it has
                 jax.config.update("jax_num_cpu_devices", count)     # the processor in parts; GPUs are not touched
@@ -51,9 +54,9 @@ class JaxEngine(Engine):
         cls._devices = there[:count]
         return Together(len(cls._devices))
 
-    @staticmethod
-    def accelerators():
-        return [device.device_kind for device in jax.local_devices() if device.platform != "cpu"]
+    @classmethod
+    def accelerators(cls):
+        return [device.device_kind for device in cls._devices or jax.local_devices() if device.platform != "cpu"]
 
     @staticmethod
     def out_of_memory(error):

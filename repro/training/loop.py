@@ -21,8 +21,12 @@ CHECK_EVERY = 50            # steps between looks at the loss; looking waits for
 SAVE_EVERY = 600            # seconds between checkpoints inside a long epoch; there is one after every epoch as well
 
 
-class TrainingStopped(Exception):
-    """A run that ended before its schedule did. `status` goes into the record, the text says why."""
+class TrainingStopped(BaseException):
+    """A run that ended before its schedule did. `status` goes into the record, the text says why.
+
+    No Exception: a signal raises it inside whatever runs, and Keras makes exceptions of a layer's call into others,
+    AutoGraph and readers of damaged files swallow them.
+    """
 
     def __init__(self, status: str, reason: str):
         super().__init__(reason)
@@ -32,7 +36,7 @@ class TrainingStopped(Exception):
 class Signals:
     """Within it Ctrl-C and SIGTERM end a run as "interrupted": at once, or where `waiting` is set after the step.
 
-    A second one while the first waits breaks off as ever.
+    A second one while the first waits ends it at once too: what the last checkpoint does not hold is lost.
     """
 
     def __init__(self):
@@ -49,7 +53,7 @@ class Signals:
         if not self.waiting:
             raise TrainingStopped("interrupted", f"{name}; the same command goes on")
         if self.asked:
-            raise KeyboardInterrupt
+            raise TrainingStopped("interrupted", f"{name}, after {self.asked}; the same command goes on")
         self.asked = name
 
     def __exit__(self, *_):
@@ -135,6 +139,8 @@ class Loop:
                 if self._asked_to_leave(signals):
                     self._leave(signals)
         signals.waiting = False
+        if signals.asked:                   # since the last look
+            self._leave(signals)
 
     def _epoch(self, epoch: int, start: int, progress, signals) -> dict:
         """The rest of one epoch from its step `start` on; returns its row of the history."""

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from ..data import Augmentation, order, views
+from ..data import Augmentation, Batches, order, views
 from ..data.augmentation import PADDINGS, Cutout, Flip, RandomCrop
 
 
 def fits(batches) -> bool:
     """Whether all that the recipe does to the images of `batches` is done here."""
-    if getattr(batches, "inputs", None) is None or isinstance(batches.inputs, list) or batches.reader.video:
+    if not isinstance(batches, Batches) or batches.inputs is None or batches.reader.video:      # a graph, for one
         return False
     augmentation = Augmentation(batches.recipe["augment"], 1, 0, 0)
     return augmentation.mixup is None and all(isinstance(step, tuple(MOVES)) for step in augmentation.steps)

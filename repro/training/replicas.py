@@ -10,17 +10,13 @@ each replica by their own moments, and dropout draws each replica other masks (t
 
 The processes of several machines do the same work in the same order, the evaluation too; each reads the data, and of a
 batch only its own rows. One of them, the chief, has the run directory and sends the others the state that they begin
-with. Who they are is said by TF_CONFIG, as TensorFlow documents it:
-
-    {"cluster": {"worker": ["host0:port", "host1:port"]}, "task": {"type": "worker", "index": 0}}
+with. Who they are is said by TF_CONFIG (tf_config.py).
 """
-import json
-import os
-
 import numpy as np
 import tensorflow as tf
 
 from .run_directory import RunError
+from .tf_config import cluster
 
 
 class WorkerLost(RunError):
@@ -49,26 +45,6 @@ def strategy_of(device: str | None, replicas: int | None) -> tf.distribute.Strat
     if not found:
         _divide_processor(count)
     return tf.distribute.MirroredStrategy([f"{'GPU' if found else 'CPU'}:{index}" for index in range(count)])
-
-
-def cluster() -> list[str] | None:
-    """The addresses of all workers by TF_CONFIG, the chief's first; None where it names no others. Raises RunError."""
-    text = os.environ.get("TF_CONFIG")
-    if not text:
-        return None
-    try:
-        asked = json.loads(text)
-        jobs, task = asked.get("cluster", {}), asked.get("task", {})
-        workers = [*jobs.get("chief", []), *jobs.get("worker", [])]
-        if len(workers) < 2:
-            return None
-        known = jobs[task["type"]][int(task["index"])] in workers
-    except (ValueError, TypeError, AttributeError, LookupError):
-        known = False
-    if not known:
-        raise RunError('TF_CONFIG is not understood: expected {"cluster": {"worker": ["host:port", …]}, "task": {"type": '
-                       f'"worker", "index": 0}}}}, and it is {text[:200]}')
-    return workers
 
 
 _strategy_of_cluster = None             # one a process: it owns the server that the others talk to

@@ -43,8 +43,8 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
     the record says so.
     deterministic: the backend's deterministic operations; resumed and uninterrupted runs are then equal bit for bit.
     device: "cpu" or "gpu", where it must be that one. replicas: over how many devices of this machine every batch is
-    spread, by default all its GPUs. Where TF_CONFIG names several workers each of them is to call this; the chief alone
-    has the run directory, and returns what is in the record.
+    spread, by default all its GPUs, or as many as its smallest batch has images. Where TF_CONFIG names several workers
+    each of them is to call this; the chief alone has the run directory, and returns what is in the record.
     A run that diverges, learns nothing or is asked to stop is returned with that status in its record; one that fails
     is raised again. Raises ArchitectureError, CardError, RecipeError or DataError for what cannot be trained, and RunError
     for a directory that another process holds or that was begun with something else.
@@ -62,7 +62,8 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
     resolved = card.recipe(architecture, recipe, overrides)
     loaded = datasets.load(dataset)
     feed = feed_of(network, loaded, resolved.resolved, seed)
-    feed.divide(together.count)
+    if together.count > feed.most:
+        together = _fewer(engine, together, feed, device, deterministic, replicas, quiet)
     named = run_name(architecture, dataset, recipe, seed, layers, resolved.sha256, bool(resolved.overrides))
     path = Path(run) if run is not None else Path(folder) / named
     asked = {
@@ -104,6 +105,17 @@ def train(architecture: str, dataset: str, recipe: str = "paper", seed: int = 0,
             network, loaded, feed, resolved.resolved, seed, layers, engine, together,
             tensorboard and not together.process, quiet or together.process > 0))
     return entry, path
+
+
+def _fewer(engine, together, feed, device, deterministic, replicas, quiet):
+    """As many devices as the batches can be spread over. Raises DataError where more were asked for."""
+    if replicas is not None or together.processes > 1:
+        mend = "unset TF_CONFIG" if together.processes > 1 else "--replicas 1" if feed.most == 1 else \
+            f"--replicas 1 to {feed.most}"
+        raise datasets.DataError(f"{together.count} devices, and {feed.undivided}: {mend}")
+    if not quiet:
+        print(f"using {feed.most} of {together.count} devices: {feed.undivided}", flush=True)
+    return engine.claim(device, deterministic, feed.most)
 
 
 def _agreed(before: dict | None, asked: dict, together) -> dict | None:
@@ -161,8 +173,8 @@ def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _
         entry["status"] = "finished"
     except TrainingStopped as stop:
         entry["status"], entry["reason"] = stop.status, str(stop)
-    except KeyboardInterrupt:
-        entry["status"], entry["reason"] = "interrupted", f"SIGINT, twice; the same command goes on in {directory.path}"
+    except KeyboardInterrupt:               # Ctrl-C where `Signals` does not hold yet, or not any more
+        entry["status"], entry["reason"] = "interrupted", "SIGINT; the same command goes on"
         raise
     except BaseException as error:
         entry["status"], entry["reason"] = "failed", f"{type(error).__name__}: {error}".splitlines()[0][:500]
@@ -177,7 +189,7 @@ def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _
         raise
     finally:
         entry["ended"] = records.now()
-        with contextlib.suppress(OSError) if sys.exc_info()[0] else contextlib.nullcontext():
+        with contextlib.suppress(RunError) if sys.exc_info()[0] else contextlib.nullcontext():
             write()                             # a full disk must not hide what went wrong
 
 

@@ -7,11 +7,13 @@
     model.keras      the trained network behind its preprocessing
     record.json      what the report reads, from the first moment on
 """
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import platform
+import re
 import socket
 import time
 from pathlib import Path
@@ -23,6 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOKING = 0.2           # seconds; a suite that looks whether somebody trains here holds the lock for less
 ENDED = ("finished", "diverged", "stuck")       # statuses of a record after which the same command would end so again
 CODE = ("layers", "architectures", "repro/training", "repro/data", "repro/papers")      # what a training depends on
+OWN = ("lock", "config.json", "record.json", "log.jsonl", "checkpoints")      # one of them makes a folder a run directory
+# what a kill leaves of a file that is still being written: by write_atomically, checkpoint.save and export.save
+HALF_WRITTEN = re.compile(
+    r"\.(config\.json|record\.json|log\.jsonl)\.[a-z0-9_]{8}|\.step-\d{9}\.checkpoint\.\w+|\.model\.\d+\.keras")
 # what --force cannot change: with these the checkpoint would be of something else, or its positions mean other images
 FIXED = ("architecture", "layers", "seed", "dataset.name", "recipe.resolved.batch", "recipe.resolved.validation")
 
@@ -32,7 +38,10 @@ class RunError(ValueError):
 
 
 class RunDirectory:
-    """`with RunDirectory(path) as run:` takes the lock, or raises RunError naming who holds it."""
+    """`with RunDirectory(path) as run:` takes the lock, or raises RunError naming who holds it.
+
+    A folder that holds something else than a run is refused and left as it is.
+    """
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -42,6 +51,10 @@ class RunDirectory:
     def __enter__(self):
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            there = {path.name for path in self.path.iterdir()}
+            if there and there.isdisjoint(OWN):
+                raise RunError(f"{self.path} holds other files ({min(there)}) and no run: choose an empty or new "
+                               "directory with --run DIR")
             self._lock = open(self.path / "lock", "a+", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{self.path}: cannot be a run directory ({error.strerror}); choose another with "
@@ -60,9 +73,9 @@ class RunDirectory:
         self._lock.truncate(0)
         self._lock.write(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": records.now()}))
         self._lock.flush()
-        for place in (self.path, self.checkpoints):         # what a kill left half written; nobody else writes here
+        for place in (self.path, self.checkpoints):         # who holds the lock alone writes these
             for path in place.glob(".*"):
-                if path.is_file():
+                if HALF_WRITTEN.fullmatch(path.name):
                     path.unlink()
         return self
 
@@ -112,8 +125,18 @@ class RunDirectory:
         return ", by other code or versions than now" if computing else ""
 
     def _write(self, config: dict) -> dict:
-        records.write_atomically(self.path / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+        with self._writing("config.json", "the configuration"):
+            records.write_atomically(self.path / "config.json", (json.dumps(config, indent=1) + "\n").encode())
         return config
+
+    @contextlib.contextmanager
+    def _writing(self, name: str, what: str):
+        """Within it what the system refuses is told with the file and what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"{self.path / name}: cannot write {what} ({error.strerror or error}); what was there before is "
+                           "intact: free space and give the same command again") from None
 
     def _refuse(self, changed: list, forced: bool = False) -> None:
         if changed:
@@ -132,11 +155,13 @@ class RunDirectory:
             return None                     # the checkpoints hold what counts
 
     def write_record(self, record: dict) -> None:
-        records.write_record(self.path / "record.json", record)
+        with self._writing("record.json", "the record"):
+            records.write_record(self.path / "record.json", record)
 
     def write_model(self, model) -> None:
         from .export import save            # Keras: not where a suite only looks at the directory
-        save(model, self.path / "model.keras")
+        with self._writing("model.keras", f"the model of {4 * model.count_params() / 2**20:.1f} MiB"):
+            save(model, self.path / "model.keras")
 
     # --------------------------------------------------------------------------------------------- checkpoints
     def newest(self):
@@ -153,16 +178,12 @@ class RunDirectory:
         path = self.path / "log.jsonl"
         if path.exists():
             kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-            records.write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+            with self._writing("log.jsonl", "the log"):
+                records.write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
 
     def log(self, **line) -> None:
-        path = self.path / "log.jsonl"
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": records.now(), **line}) + "\n")
-        except OSError as error:
-            raise RunError(f"{path}: cannot write the log ({error.strerror}); free space and give the same command "
-                           "again") from None
+        with self._writing("log.jsonl", "the log"), open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": records.now(), **line}) + "\n")
 
 
 class FollowedRun:

@@ -21,8 +21,21 @@ from .run_directory import RunError
 IMAGES_A_CALL = 256         # small batches go several to a call: a call costs as much as a LeNet step on one image
 
 
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Keras's, which leaves a step out where gradients overflow: here where one replica's do.
+
+    Keras takes the first replica's word for all, because it expects gradients that are added up already; ours are added
+    up by the update rule.
+    """
+
+    def check_finite(self, gradients):
+        overflown = 1 - tf.cast(super().check_finite(gradients), "int32")
+        return tf.equal(replicas.Replicas(tf.distribute.get_strategy()).total(overflown), 0)
+
+
 class TensorFlowEngine(Engine):
 
+    LOSS_SCALE = LossScale
     _strategy = None
 
     @classmethod
@@ -44,10 +57,11 @@ class TensorFlowEngine(Engine):
     def scope(cls):
         return cls._strategy.scope() if cls._strategy else contextlib.nullcontext()
 
-    @staticmethod
-    def accelerators():
+    @classmethod
+    def accelerators(cls):
+        here = replicas.Replicas(cls._strategy or tf.distribute.get_strategy()).here
         return [tf.config.experimental.get_device_details(device).get("device_name", device.name)
-                for device in tf.config.get_visible_devices("GPU")]
+                for device in tf.config.get_visible_devices("GPU")[:here]]
 
     @staticmethod
     def out_of_memory(error):
@@ -60,7 +74,7 @@ class TensorFlowEngine(Engine):
         self._replicas = replicas.Replicas(tf.distribute.get_strategy())
         if self._replicas.count > 1 and recipe.get("compile") == "xla":
             raise RecipeError("TensorFlow does not compile a step over several devices with XLA: leave compile = xla "
-                              "out, or --engine jax")
+                              "out, --replicas 1, or --engine jax")
         self._moving = [variable for layer in self._normalizations()
                         for variable in (layer.moving_mean, layer.moving_variance)]
         self._part_seeds()
