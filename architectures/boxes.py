@@ -27,8 +27,9 @@ NAMES = {
     "SeparableConv1D": "separable conv", "SeparableConv2D": "separable conv", "Conv1DTranspose": "transposed conv",
     "Conv2DTranspose": "transposed conv", "Conv3DTranspose": "transposed conv", "LocallyConnected1D": "local",
     "LocallyConnected2D": "local", "TableConv2D": "table conv", "FixedFilters2D": "fixed filters", "Dense": "dense",
-    "GraphConvolution": "graph conv", "PrimaryCapsules": "capsules", "DynamicRouting": "routing",
-    "CapsuleLength": "length", "RadialBasis": "radial basis", "Subsampling2D": "subsampling", "NonLocal": "non-local",
+    "GraphConvolution": "graph conv", "ChebyshevConvolution": "graph conv", "PrimaryCapsules": "capsules",
+    "DynamicRouting": "routing", "CapsuleLength": "length", "RadialBasis": "radial basis",
+    "Subsampling2D": "subsampling", "NonLocal": "non-local",
 }
 ACTIVATIONS = {"relu": "ReLU", "linear": "", "scaled_tanh": "scaled tanh", "relu6": "ReLU6"}
 

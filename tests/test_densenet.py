@@ -42,7 +42,8 @@ def test_every_layer_adds_k_maps_to_all_before_it(name, first, growth, layers):
             assert model.get_layer(f"transition{block}_conv").filters == width
 
 
-@pytest.mark.parametrize("name, convolutions", [("densenet40_k12", 1 + 3 * 2 + 2), ("densenet_bc100_k12", 1 + 3 * 4 + 2)])
+@pytest.mark.parametrize("name, convolutions", [("densenet40_k12", 1 + 3 * 2 + 2),
+                                                ("densenet_bc100_k12", 1 + 3 * 4 + 2)])
 def test_dropout_is_behind_every_convolution_but_the_first_and_takes_the_place_of_augmentation(name, convolutions):
     plain, dropping = (card("huang2017").recipe(f"{name}{kind}_cifar").resolved for kind in ("", "_dropout"))
     assert [key for key in plain if plain[key] != dropping[key] and key != "gaps"] == ["augment"]

@@ -12,7 +12,8 @@ from .convolutions import (convolution, convolution_gradients, transposed_convol
                            transposed_convolution_gradients)
 from .depthwise import depthwise_convolution, depthwise_gradients, separable_convolution, separable_gradients
 from .differences import central_differences
-from .graphs import edges_of, graph_convolution, graph_convolution_gradients, renormalized
+from .graphs import (chebyshev_convolution, chebyshev_gradients, edges_of, graph_convolution,
+                     graph_convolution_gradients, renormalized)
 from .local import (fixed_filters, fixed_filters_gradient, local_bias_gradient, locally_connected,
                     locally_connected_gradients, toeplitz)
 from .losses import cross_entropy, cross_entropy_gradient
