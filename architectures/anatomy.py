@@ -273,6 +273,8 @@ def _reach(layer, before, channels_first) -> Reach | None:
         edges = getattr(layer, "padding" if isinstance(layer, ZERO_PADDING) else "cropping")
         edge = edges[axis] if isinstance(edges[0], (tuple, list)) else edges
         return one.through(1, 1, edge[0] if isinstance(layer, ZERO_PADDING) else -edge[0])
+    if kind == "MapResponseNormalization":              # a window, if no kernel
+        return one.through(layer.depth, 1, layer.depth // 2)
     kernel = kernel_of(layer)
     if kernel is None:                                  # rows in place, or something that moves them unknown to us
         same = len(source) > 1 and len(source) == len(target) and source[axis] == target[axis]

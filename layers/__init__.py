@@ -30,7 +30,7 @@ from .pooling import (AveragePooling1D, AveragePooling2D, AveragePooling3D, Glob
                       GlobalMaxPooling3D, MaxPooling1D, MaxPooling2D, MaxPooling3D, Subsampling2D, average_pool,
                       global_average_pool, global_max_pool, max_pool)
 from .radial import RadialBasis, map_loss
-from .response import LocalResponseNormalization, normalize_response
+from .response import LocalResponseNormalization, MapResponseNormalization, normalize_response
 from .scores import ClassScores
 from .structure import Add, ChannelShuffle, Concatenate, HighwayGate, PadChannels, highway, shuffle_channels
 from .table import TableConv2D
@@ -44,15 +44,15 @@ __all__ = [
     "DepthwiseConv1D", "DepthwiseConv2D", "Dropout", "DynamicRouting", "FanIn", "FilterBank", "FixedFilters2D",
     "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D",
     "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GraphConvolution", "HighwayGate", "LeakyReLU",
-    "LocalResponseNormalization", "LocallyConnected1D", "LocallyConnected2D", "MaxBlurPooling1D", "MaxBlurPooling2D",
-    "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "NonLocal", "PadChannels", "PrimaryCapsules", "RadialBasis",
-    "ReLU", "SeparableConv1D", "SeparableConv2D", "Softmax", "Subsampling2D", "TableConv2D", "apply_filters", "attend",
-    "average_pool", "blur_pool", "capsule_length", "chebyshev_convolve", "convolve", "convolve_as_dense",
-    "convolve_transposed", "depthwise_convolve", "drop", "global_average_pool", "global_max_pool", "graph_convolve",
-    "highway", "leaky_relu", "locally_connect", "map_loss", "margin_loss", "max_blur_pool", "max_pool",
-    "normalize_response", "normalized_adjacency", "normalized_edges", "reflect_pad", "relu", "routing", "scaled_tanh",
-    "separable_convolve", "shuffle_channels", "sigmoid", "softmax", "softmax_cross_entropy", "squash", "tanh",
-    "toeplitz_matrix", "with_gradient",
+    "LocalResponseNormalization", "LocallyConnected1D", "LocallyConnected2D", "MapResponseNormalization",
+    "MaxBlurPooling1D", "MaxBlurPooling2D", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "NonLocal", "PadChannels",
+    "PrimaryCapsules", "RadialBasis", "ReLU", "SeparableConv1D", "SeparableConv2D", "Softmax", "Subsampling2D",
+    "TableConv2D", "apply_filters", "attend", "average_pool", "blur_pool", "capsule_length", "chebyshev_convolve",
+    "convolve", "convolve_as_dense", "convolve_transposed", "depthwise_convolve", "drop", "global_average_pool",
+    "global_max_pool", "graph_convolve", "highway", "leaky_relu", "locally_connect", "map_loss", "margin_loss",
+    "max_blur_pool", "max_pool", "normalize_response", "normalized_adjacency", "normalized_edges", "reflect_pad",
+    "relu", "routing", "scaled_tanh", "separable_convolve", "shuffle_channels", "sigmoid", "softmax",
+    "softmax_cross_entropy", "squash", "tanh", "toeplitz_matrix", "with_gradient",
 ]
 
 
