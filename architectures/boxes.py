@@ -18,7 +18,8 @@ MINOR = {
     "ELU": "ELU", "Softmax": "softmax", "ClassScores": "softmax", "Activation": "", "Dropout": "dropout",
     "SpatialDropout2D": "dropout", "LocalResponseNormalization": "LRN", "MapResponseNormalization": "LRN",
     "ZeroPadding1D": "", "ZeroPadding2D": "", "ZeroPadding3D": "", "Cropping2D": "crop", "Flatten": "flatten",
-    "Reshape": "reshape", "Permute": "permute", "Rescaling": "rescale", "ChannelShuffle": "shuffle", "PadChannels": "zero channels",
+    "Reshape": "reshape", "Permute": "permute", "Rescaling": "rescale", "ChannelShuffle": "shuffle",
+    "PadChannels": "zero channels",
 }
 JOINS = {"Add": "+", "Multiply": "×", "Concatenate": "concatenate", "HighwayGate": "highway gate", "Average": "mean",
          "Maximum": "maximum", "Subtract": "−"}

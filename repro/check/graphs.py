@@ -48,7 +48,7 @@ def cases(random) -> Iterator[Case]:
         yield _filters(random, order, nodes, edges)
     kernels = {f"kernel {k}": random.normal(size=(4, 2)) for k in range(3)}
     yield Case("ChebyshevConvolution", "2 graphs of 3 nodes, order 2", {
-        "features": random.normal(size=(2, 3, 4)), "adjacency": random.normal(size=(2, 3, 3)), **kernels},
+        "features": random.normal(size=(2, 3, 4)), "laplacian": random.normal(size=(2, 3, 3)), **kernels},
         lambda h, a, *w: L.chebyshev_convolve(h, a, w), _powers,
         lambda h, a, *w: np.stack([_filtered(one, of, *w) for one, of in zip(h, a)]), _batch_filter_loops,
         ("features",))
@@ -60,7 +60,7 @@ def _filters(random, order, nodes, edges) -> Case:
     features = {"features": random.normal(size=(nodes, 3))}
     if edges is None:
         return Case("ChebyshevConvolution", f"{nodes} nodes, order {order}, adjacency", {
-            **features, "adjacency": random.normal(size=(nodes, nodes)), **kernels},
+            **features, "laplacian": random.normal(size=(nodes, nodes)), **kernels},
             lambda h, a, *w: L.chebyshev_convolve(h, a, w), _powers, _filtered, _filter_loops, ("features",))
 
     def loops(dy, h, a, *w):
@@ -68,7 +68,7 @@ def _filters(random, order, nodes, edges) -> Case:
         return dh, da, *dw
 
     return Case("ChebyshevConvolution", f"{nodes} nodes, order {order}, {len(edges)} edges", {
-        **features, "weights": random.normal(size=len(edges)), **kernels},
+        **features, "laplacian": random.normal(size=len(edges)), **kernels},         # its numbers along the edges
         lambda h, a, *w: L.chebyshev_convolve(h, (ops.convert_to_tensor(edges), a), w),
         lambda h, a, *w: _powers(h, _scattered(edges, a, nodes), *w),
         lambda h, a, *w: reference.chebyshev_convolution(h, edges, a, w), loops, ("features",))
