@@ -3,7 +3,7 @@
     from cnn_repro.architectures import build, names, describe
     model = build("resnet20_cifar", classes=10, input_shape=(32, 32, 3))
 """
-from . import (alexnet, antialiased, c3d, capsnet, conv_n, cuda_convnet, densenet, gcn,  # noqa: F401
+from . import (alexnet, amoebanet, antialiased, c3d, capsnet, conv_n, cuda_convnet, densenet, gcn,  # noqa: F401
                lecun1989, lenet, lenet_caffe, mobilenet, mobilenet_v2, nasnet, nin, nonlocal_resnet, resnet, resnet9,
                shufflenet, squeezenet, vgg)  # (each file registers its networks)
 from . import (bn_inception, googlenet, highway, inception_v3, preact_resnet, resnet_imagenet,  # noqa: F401

@@ -193,6 +193,11 @@ def _graph(layer, output, given):
     return kernels * _size(given[:-1]) * prod(layer.kernel.shape)
 
 
+def _chebyshev(layer, output, given):
+    """H W_k for every node that is known and every order; what goes along the edges is the graph's."""
+    return _size(given[:-1]) * sum(prod(kernel.shape) for kernel in layer.kernels)
+
+
 def _non_local(layer, output, given):
     """The embeddings, before φ and g are pooled; all pairs of positions, compared and summed up; W_z."""
     *space, wide = given
@@ -222,7 +227,8 @@ COUNTS = {
     **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _transposed),
     **dict.fromkeys(("LocallyConnected1D", "LocallyConnected2D"), _local),
     "Dense": _dense, "TableConv2D": _table, "FixedFilters2D": _fixed_filters, "GraphConvolution": _graph,
-    "NonLocal": _non_local, "PrimaryCapsules": _primary_capsules, "DynamicRouting": _routing,
+    "ChebyshevConvolution": _chebyshev, "NonLocal": _non_local, "PrimaryCapsules": _primary_capsules,
+    "DynamicRouting": _routing,
     "Subsampling2D": lambda layer, output, given: _size(output) * layer.pool_size**2,
     "RadialBasis": lambda layer, output, given: _size(output) * len(layer.centres[0]),
 }
@@ -247,7 +253,7 @@ class Reach:
 
 # Behind these an output may depend on all rows, or rows are no longer rows.
 MIXING = (keras.layers.Flatten, keras.layers.Reshape, keras.layers.Permute, keras.layers.RepeatVector)
-MIXING_KINDS = ("NonLocal", "DynamicRouting", "GraphConvolution", "RadialBasis")
+MIXING_KINDS = ("NonLocal", "DynamicRouting", "GraphConvolution", "ChebyshevConvolution", "RadialBasis")
 
 
 def _reach(layer, before, channels_first) -> Reach | None:
@@ -267,6 +273,8 @@ def _reach(layer, before, channels_first) -> Reach | None:
         edges = getattr(layer, "padding" if isinstance(layer, ZERO_PADDING) else "cropping")
         edge = edges[axis] if isinstance(edges[0], (tuple, list)) else edges
         return one.through(1, 1, edge[0] if isinstance(layer, ZERO_PADDING) else -edge[0])
+    if kind == "MapResponseNormalization":              # a window, if no kernel
+        return one.through(layer.depth, 1, layer.depth // 2)
     kernel = kernel_of(layer)
     if kernel is None:                                  # rows in place, or something that moves them unknown to us
         same = len(source) > 1 and len(source) == len(target) and source[axis] == target[axis]

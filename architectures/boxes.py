@@ -16,9 +16,10 @@ from .anatomy import kernel_of, parents_of
 MINOR = {
     "BatchNormalization": "BN", "LayerNormalization": "LN", "ReLU": "ReLU", "LeakyReLU": "leaky ReLU", "PReLU": "PReLU",
     "ELU": "ELU", "Softmax": "softmax", "ClassScores": "softmax", "Activation": "", "Dropout": "dropout",
-    "SpatialDropout2D": "dropout", "LocalResponseNormalization": "LRN", "ZeroPadding1D": "", "ZeroPadding2D": "",
-    "ZeroPadding3D": "", "Cropping2D": "crop", "Flatten": "flatten", "Reshape": "reshape", "Permute": "permute",
-    "Rescaling": "rescale", "ChannelShuffle": "shuffle", "PadChannels": "zero channels",
+    "SpatialDropout2D": "dropout", "LocalResponseNormalization": "LRN", "MapResponseNormalization": "LRN",
+    "ZeroPadding1D": "", "ZeroPadding2D": "", "ZeroPadding3D": "", "Cropping2D": "crop", "Flatten": "flatten",
+    "Reshape": "reshape", "Permute": "permute", "Rescaling": "rescale", "ChannelShuffle": "shuffle",
+    "PadChannels": "zero channels",
 }
 JOINS = {"Add": "+", "Multiply": "×", "Concatenate": "concatenate", "HighwayGate": "highway gate", "Average": "mean",
          "Maximum": "maximum", "Subtract": "−"}
@@ -27,8 +28,9 @@ NAMES = {
     "SeparableConv1D": "separable conv", "SeparableConv2D": "separable conv", "Conv1DTranspose": "transposed conv",
     "Conv2DTranspose": "transposed conv", "Conv3DTranspose": "transposed conv", "LocallyConnected1D": "local",
     "LocallyConnected2D": "local", "TableConv2D": "table conv", "FixedFilters2D": "fixed filters", "Dense": "dense",
-    "GraphConvolution": "graph conv", "PrimaryCapsules": "capsules", "DynamicRouting": "routing",
-    "CapsuleLength": "length", "RadialBasis": "radial basis", "Subsampling2D": "subsampling", "NonLocal": "non-local",
+    "GraphConvolution": "graph conv", "ChebyshevConvolution": "graph conv", "PrimaryCapsules": "capsules",
+    "DynamicRouting": "routing", "CapsuleLength": "length", "RadialBasis": "radial basis",
+    "Subsampling2D": "subsampling", "NonLocal": "non-local",
 }
 ACTIVATIONS = {"relu": "ReLU", "linear": "", "scaled_tanh": "scaled tanh", "relu6": "ReLU6"}
 

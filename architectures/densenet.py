@@ -3,8 +3,11 @@
 Table 1 (ImageNet) and section 3, "Implementation Details" (CIFAR). Padding, initial weights and DenseNet-161 are
 those of the authors' program (github.com/liuzhuang13/DenseNet). Where that begins every CIFAR network with 2k maps,
 those without bottlenecks have the paper's 16 here: only so its table 2's parameters come out. DenseNet-264 has the
-blocks of table 1, and 265 layers. On images without augmentation the paper adds dropout 0.2 behind every convolution
-but the first; these networks have none.
+blocks of table 1, and 265 layers.
+
+Where the images are not augmented the paper drops 0.2 of what every convolution but the first makes (section 4.2):
+the networks with _dropout in their names, for the columns C10 and C100 of table 2. Those of the columns C10+ and C100+,
+and of ImageNet, have none. In the program, too, the convolutions inside a bottleneck and of a transition count.
 """
 from functools import partial
 
@@ -35,42 +38,50 @@ def convolution(x, width, size, L, name):
     return conv(x, width, size, 1, L, name, use_bias=False, kernel_initializer=he("fan_out"))
 
 
+def dropped(x, L, name, rate):
+    """Dropout behind a convolution (section 4.2: 0.2 without augmentation)."""
+    return L.Dropout(rate, name=f"{name}_dropout")(x) if rate else x
+
+
 def bn_relu(x, L, name, norm):
     return L.ReLU(name=f"{name}_relu")(norm(x, L, f"{name}_bn"))
 
 
-def plain(x, growth, L, name, norm):
+def plain(x, growth, L, name, norm, dropout=0):
     """BN-ReLU-Conv(3×3): k new maps (section 3, "Composite function")."""
-    return convolution(bn_relu(x, L, f"{name}_1", norm), growth, 3, L, f"{name}_1_conv")
+    x = convolution(bn_relu(x, L, f"{name}_1", norm), growth, 3, L, f"{name}_1_conv")
+    return dropped(x, L, f"{name}_1", dropout)
 
 
-def bottleneck(x, growth, L, name, norm):
+def bottleneck(x, growth, L, name, norm, dropout=0):
     """BN-ReLU-Conv(1×1)-BN-ReLU-Conv(3×3), 4k maps between (section 3, "Bottleneck layers")."""
     x = convolution(bn_relu(x, L, f"{name}_1", norm), 4 * growth, 1, L, f"{name}_1_conv")
-    return convolution(bn_relu(x, L, f"{name}_2", norm), growth, 3, L, f"{name}_2_conv")
+    x = dropped(x, L, f"{name}_1", dropout)
+    x = convolution(bn_relu(x, L, f"{name}_2", norm), growth, 3, L, f"{name}_2_conv")
+    return dropped(x, L, f"{name}_2", dropout)
 
 
-def dense_block(x, layers, growth, layer, L, name, norm):
+def dense_block(x, layers, growth, layer, L, name, norm, dropout=0):
     """Every layer sees what all before it made (equation 2)."""
     for index in range(1, layers + 1):
-        new = layer(x, growth, L, f"{name}_{index}", norm)
+        new = layer(x, growth, L, f"{name}_{index}", norm, dropout)
         x = L.Concatenate(axis=channel_axis(), name=f"{name}_{index}_concat")([x, new])
     return x
 
 
-def transition(x, compression, L, name, norm):
+def transition(x, compression, L, name, norm, dropout=0):
     """BN-ReLU-Conv(1×1) to ⌊θm⌋ maps, then averages of 2×2 (section 3, "Pooling layers" and "Compression")."""
     width = int(x.shape[channel_axis()] * compression)
-    x = convolution(bn_relu(x, L, name, norm), width, 1, L, f"{name}_conv")
+    x = dropped(convolution(bn_relu(x, L, name, norm), width, 1, L, f"{name}_conv"), L, name, dropout)
     return L.AveragePooling2D(2, name=f"{name}_pool")(x)
 
 
-def blocks(x, counts, growth, layer, compression, L, norm):
+def blocks(x, counts, growth, layer, compression, L, norm, dropout=0):
     """Dense blocks with transitions between them, a BN-ReLU behind the last."""
     for index, layers in enumerate(counts, 1):
-        x = dense_block(x, layers, growth, layer, L, f"denseblock{index}", norm)
+        x = dense_block(x, layers, growth, layer, L, f"denseblock{index}", norm, dropout)
         if index < len(counts):
-            x = transition(x, compression, L, f"transition{index}", norm)
+            x = transition(x, compression, L, f"transition{index}", norm, dropout)
     return bn_relu(x, L, f"denseblock{len(counts)}", norm)
 
 
@@ -81,9 +92,9 @@ def imagenet_body(x, L, growth, counts, norm=batch_norm):
     return blocks(x, counts, growth, bottleneck, 0.5, L, norm)
 
 
-def cifar_body(x, L, first, growth, layers, layer, compression):
+def cifar_body(x, L, first, growth, layers, layer, compression, dropout=0):
     x = convolution(x, first, 3, L, "convolution")
-    return blocks(x, 3 * (layers,), growth, layer, compression, L, batch_norm)
+    return blocks(x, 3 * (layers,), growth, layer, compression, L, batch_norm, dropout)
 
 
 def head(x, classes, L):
@@ -106,11 +117,21 @@ for depth in (121, 169, 201):
                           partial(imagenet_body, growth=growth, counts=counts, norm=keras_norm), head, (224, 224, 3),
                           1000, smallest=(32, 32, 3),
                           differs="epsilon 1.001e-5 and momentum 0.99 of batch normalisation"))
+
+
+def register_cifar(name, title, body, dropout):
+    """The network of table 2's columns with augmentation, and, where they have figures, of those without."""
+    shape, smallest = (32, 32, 3), (8, 8, 3)
+    register(Architecture(f"{name}_cifar", f"{title} for CIFAR", body, head, shape, 10, smallest=smallest))
+    if dropout:
+        register(Architecture(f"{name}_dropout_cifar", f"{title} for CIFAR without augmentation, with dropout 0.2",
+                              partial(body, dropout=0.2), head, shape, 10, smallest=smallest))
+
+
 for (depth, growth), layers in PLAIN.items():
-    body = partial(cifar_body, first=16, growth=growth, layers=layers, layer=plain, compression=1)
-    register(Architecture(f"densenet{depth}_k{growth}_cifar", f"DenseNet-{depth} (k = {growth}) for CIFAR", body,
-                          head, (32, 32, 3), 10, smallest=(8, 8, 3)))
+    register_cifar(f"densenet{depth}_k{growth}", f"DenseNet-{depth} (k = {growth})",
+                   partial(cifar_body, first=16, growth=growth, layers=layers, layer=plain, compression=1), True)
 for (depth, growth), layers in BC.items():
-    body = partial(cifar_body, first=2 * growth, growth=growth, layers=layers, layer=bottleneck, compression=0.5)
-    register(Architecture(f"densenet_bc{depth}_k{growth}_cifar", f"DenseNet-BC-{depth} (k = {growth}) for CIFAR",
-                          body, head, (32, 32, 3), 10, smallest=(8, 8, 3)))
+    register_cifar(f"densenet_bc{depth}_k{growth}", f"DenseNet-BC-{depth} (k = {growth})",
+                   partial(cifar_body, first=2 * growth, growth=growth, layers=layers, layer=bottleneck,
+                           compression=0.5), (depth, growth) != (190, 40))

@@ -32,6 +32,7 @@ class Architecture:
     differs: str = ""                       # another project's definition: what differs from the paper's network
     auxiliary: tuple[tuple[str, Callable], ...] = ()    # (layer, head(x, classes, L)): classifiers on the way, in training
     inputs: Callable | None = None          # inputs(shape) -> tensor or list, where it is not one image or video
+    rule: str = ""                          # by which its Â is made of a graph: one of `normalized_adjacency`'s
 
 
 REGISTRY: dict[str, Architecture] = {}

@@ -11,10 +11,22 @@ Along a list of edges e = (s → t) of weight a, which is Â without its zeros:
 
     renormalized        D̃^−½ (A + I) D̃^−½           equations (2) and (8): "renormalization trick"
     single_parameter    I + D^−½ A D^−½             equation (7)
-    neighbours          D^−½ A D^−½                 with `self_weight` equation (6): X W₀ + Â X W₁, "1st-order model"
+    neighbours          D^−½ A D^−½                 "1st-order term only"; with `self_weight` equation (6):
+                                                    X W₀ + Â X W₁, "1st-order model"
+    scaled_laplacian    2 L/λ_max − I               of the Chebyshev filters, with L = I − D^−½ A D^−½
 
-D is the diagonal of A's row sums, D̃ that of A + I. The lecture note's own formula is the last: its 1/c_ij is
-1/√(d_i d_j).  Source: Kipf and Welling 2017, sections 2 and 6.2; lecture note 002, section 2.2.
+D is the diagonal of A's row sums, D̃ that of A + I. The lecture note's own formula is that of the neighbours: its
+1/c_ij is 1/√(d_i d_j).  A Chebyshev filter of order K is a polynomial of L̃, the scaled Laplacian, K edges far:
+
+    Y = Σ_{k=0..K} T_k(L̃) H W_k     T_0 = I,  T_1 = L̃,  T_k = 2 L̃ T_{k−1} − T_{k−2}
+
+computed from its highest order down (Clenshaw), so that K products go along the edges, each as narrow as Y:
+
+    Z_k = H W_k     B_k = Z_k + 2 L̃ B_{k+1} − B_{k+2}, none above K      Y = Z_0 + L̃ B_1 − B_2
+    dZ_k = T_k(L̃ᵀ) dY = dB_k                                           dL̃ = dY B_1ᵀ + 2 Σ_{k=1..K−1} dZ_k B_{k+1}ᵀ
+
+Source: Kipf and Welling 2017, sections 2 and 6.2; the filters: its equation (5), after Defferrard et al. 2016, equation
+(4); lecture note 002, section 2.2.
 """
 import keras
 import numpy as np
@@ -26,7 +38,7 @@ from .gradient import with_gradient
 from .initializer import another
 from .structure import add
 
-RULES = ("renormalized", "single_parameter", "neighbours")
+RULES = ("renormalized", "single_parameter", "neighbours", "scaled_laplacian")
 
 
 def graph_convolve(h, graph, kernel):
@@ -66,6 +78,61 @@ def send(h, sources, targets, weights):
     return ops.segment_sum(messages, targets, num_segments=ops.shape(h)[0])
 
 
+def chebyshev_convolve(h, graph, kernels):
+    """Σ_k T_k(L̃) H W_k for the features h as in `graph_convolve` and two kernels W_k (F, F′) or more.
+
+    graph: L̃ as an array, or as (edges, weights), of the rule "scaled_laplacian".
+    """
+    terms = [multiply(h, kernel) for kernel in kernels]
+    if not isinstance(graph, tuple):
+        return _chebyshev(terms, graph, lambda h, adjacency: ops.matmul(adjacency, h), feature_gradient,
+                          adjacency_gradient)
+    edges, weights = graph
+    sources, targets = edges[:, 0], edges[:, 1]
+    return _chebyshev(terms, weights,
+                      lambda h, weights: send(h, sources, targets, weights),
+                      lambda dy, weights: edge_feature_gradient(dy, sources, targets, weights),
+                      lambda dy, h: edge_weight_gradient(dy, h, sources, targets))
+
+
+def _chebyshev(terms, numbers, there, back, of_numbers):
+    """Σ_k T_k(L̃) Z_k, L̃ made of `numbers`: there(h, …) is L̃ h, back(dy, …) L̃ᵀ dy, of_numbers(dy, h) dL̃ of L̃ h."""
+    def forward(*tensors):
+        *terms, numbers = tensors
+        first, second, *_ = _from_above(terms, numbers, there)
+        return terms[0] + there(first, numbers) - second
+
+    def backward(dy, y, *tensors):
+        *terms, numbers = tensors
+        upstream = chebyshev_gradient(dy, terms, numbers, back)
+        return *ops.unstack(upstream), chebyshev_graph_gradient(upstream, terms, numbers, there, of_numbers)
+
+    return with_gradient(forward, backward, *terms, numbers)
+
+
+def _from_above(terms, numbers, there):
+    """[B_1, …, B_K, 0]."""
+    found = [terms[-1], ops.zeros_like(terms[-1])]
+    for term in reversed(terms[1:-1]):
+        found.insert(0, term + 2 * there(found[0], numbers) - found[1])
+    return found
+
+
+def chebyshev_gradient(dy, terms, numbers, back):
+    """dZ_k = T_k(L̃ᵀ) dY for all orders, stacked."""
+    found = [dy, back(dy, numbers)]
+    while len(found) < len(terms):
+        found.append(2 * back(found[-1], numbers) - found[-2])
+    return ops.stack(found)
+
+
+def chebyshev_graph_gradient(upstream, terms, numbers, there, of_numbers):
+    """dL̃ = dZ_0 B_1ᵀ + 2 Σ_{k=1..K−1} dZ_k B_{k+1}ᵀ, dZ_0 being dY."""
+    partial = _from_above(terms, numbers, there)            # B_{k+1} stands at k
+    shares = [of_numbers(upstream[k], partial[k]) for k in range(len(terms) - 1)]
+    return shares[0] + 2 * sum(shares[1:])
+
+
 def feature_gradient(dy, adjacency):
     """dH = Âᵀ dY."""
     return ops.matmul(ops.swapaxes(adjacency, -1, -2), dy)
@@ -87,7 +154,10 @@ def edge_weight_gradient(dy, h, sources, targets):
 
 
 def normalized_adjacency(adjacency, rule="renormalized"):
-    """Â of the NumPy array A (V, V) or (B, V, V) by one of RULES, in A's floating dtype. Without edges: zeros."""
+    """Â of the NumPy array A (V, V) or (B, V, V) by one of RULES, in A's floating dtype. Without edges: zeros.
+
+    "scaled_laplacian" is that of an undirected graph, each of a batch with its own λ_max.
+    """
     a = np.asarray(adjacency)
     a = a if np.issubdtype(a.dtype, np.floating) else a.astype("float64")
     _known(rule)
@@ -96,6 +166,11 @@ def normalized_adjacency(adjacency, rule="renormalized"):
         a = a + loops
     scale = _inverse_root(a.sum(-1))
     a = scale[..., :, None] * a * scale[..., None, :]
+    if rule == "scaled_laplacian":
+        laplacian = loops - a
+        single = laplacian.astype("float64").reshape(-1, *loops.shape)
+        highest = [_highest(lambda x, one=one: one @ x, len(one)) for one in single]
+        return (2 / np.array(highest, a.dtype).reshape(*a.shape[:-2], 1, 1)) * laplacian - loops
     return a + loops if rule == "single_parameter" else a
 
 
@@ -115,7 +190,11 @@ def normalized_edges(edges, nodes, weights=None, rule="renormalized"):
     sources, targets = edges.T
     scale = _inverse_root(np.bincount(targets, weights, minlength=nodes))
     weights = scale[targets] * weights * scale[sources]
-    if rule == "single_parameter":
+    if rule == "scaled_laplacian":
+        highest = _highest(lambda x: x - np.bincount(targets, weights * x[sources], minlength=nodes), nodes)
+        own = np.full(nodes, 2 / highest - 1)
+        edges, weights = np.concatenate([edges, loops]), np.concatenate([-2 / highest * weights, own])
+    elif rule == "single_parameter":
         edges, weights = np.concatenate([edges, loops]), np.concatenate([weights, np.ones(nodes)])
     return edges, weights.astype("float32")
 
@@ -125,14 +204,76 @@ def _known(rule):
         raise ValueError(f"no propagation rule {rule!r}; there are {', '.join(RULES)}")
 
 
+def _highest(product, nodes, steps=100):
+    """λ_max of a Laplacian, given as x → L x, by Lanczos's method; 1 where L is zero, of a graph of loops alone.
+
+    All eigenvalues of Cora's would take longer than to train on it.
+    """
+    start = np.random.default_rng(0).normal(size=nodes)
+    basis, diagonal, beside = [start / np.linalg.norm(start)], [], []
+    while True:
+        x = product(basis[-1])
+        diagonal.append(basis[-1] @ x)
+        for _ in range(2):                              # once leaves rounding errors, which grow
+            x = x - np.transpose(basis) @ (np.array(basis) @ x)
+        beside.append(np.linalg.norm(x))
+        if len(basis) == min(nodes, steps) or beside[-1] < 1e-9:        # or all that the start has a share in
+            break
+        basis.append(x / beside[-1])
+    beside = beside[:-1]
+    highest = np.linalg.eigvalsh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))[-1]
+    return highest if highest > 1e-6 else 1
+
+
 def _inverse_root(degrees):
     """d^−½; 0 for a node without edges."""
     linked = degrees > 0
     return np.where(linked, np.where(linked, degrees, 1)**-0.5, 0).astype(degrees.dtype)
 
 
+class _OnGraphs(keras.layers.Layer):
+    """What graph convolutions have in common: how they are called, their kernels by one rule, bias and activation."""
+
+    def __init__(self, units, activation=None, use_bias=False, kernel_initializer="glorot_uniform",
+                 bias_initializer="zeros", kernel_regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.use_bias = int(units), bool(use_bias)
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, input_shape):
+        self._build_kernels(_checked_shapes(type(self).__name__, input_shape)[-1])
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer=self.bias_initializer)
+        self.built = True
+
+    def _kernel(self, name, index, features):
+        return self.add_weight(name=name, shape=(features, self.units), regularizer=self.kernel_regularizer,
+                               initializer=another(self.kernel_initializer, index))
+
+    def call(self, inputs):
+        h, *graph = inputs
+        y = self._convolve(h, graph[0] if len(graph) == 1 else tuple(graph))
+        if self.use_bias:
+            y = add_bias(y, self.bias)
+        return activate(self.activation, y)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:-1], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "use_bias": self.use_bias,
+                "activation": keras.activations.serialize(self.activation),
+                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+                "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+
+
 @keras.saving.register_keras_serializable(package="cnn_repro")
-class GraphConvolution(keras.layers.Layer):
+class GraphConvolution(_OnGraphs):
     """Graph convolution σ(Â H W) whose backward pass is written out (this module's formulas).
 
     Called with [features, adjacency]: (B, V, F) and (B, V, V), or for one graph (V, F) and (V, V).
@@ -145,52 +286,51 @@ class GraphConvolution(keras.layers.Layer):
     Source: Kipf and Welling 2017, equation (2).
     """
 
-    def __init__(self, units, activation=None, use_bias=False, self_weight=False,
-                 kernel_initializer="glorot_uniform", bias_initializer="zeros", kernel_regularizer=None, **kwargs):
-        super().__init__(**kwargs)
-        self.units, self.use_bias, self.self_weight = int(units), bool(use_bias), bool(self_weight)
-        self.activation = keras.activations.get(activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+    def __init__(self, units, activation=None, use_bias=False, self_weight=False, **kwargs):
+        super().__init__(units, activation, use_bias, **kwargs)
+        self.self_weight = bool(self_weight)
 
-    def build(self, input_shape):
-        features = _checked_shapes(input_shape)
-        self.kernel = self._kernel("kernel", 0, features[-1])
-        self.self_kernel = self._kernel("self_kernel", 1, features[-1]) if self.self_weight else None
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer=self.bias_initializer)
-        self.built = True
+    def _build_kernels(self, features):
+        self.kernel = self._kernel("kernel", 0, features)
+        self.self_kernel = self._kernel("self_kernel", 1, features) if self.self_weight else None
 
-    def _kernel(self, name, index, features):
-        return self.add_weight(name=name, shape=(features, self.units), regularizer=self.kernel_regularizer,
-                               initializer=another(self.kernel_initializer, index))
-
-    def call(self, inputs):
-        h, *graph = inputs
-        y = graph_convolve(h, graph[0] if len(graph) == 1 else tuple(graph), self.kernel)
-        if self.self_weight:
-            y = add([y, multiply(h, self.self_kernel)])
-        if self.use_bias:
-            y = add_bias(y, self.bias)
-        return activate(self.activation, y)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[0][:-1], self.units)
+    def _convolve(self, h, graph):
+        y = graph_convolve(h, graph, self.kernel)
+        return add([y, multiply(h, self.self_kernel)]) if self.self_weight else y
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units, "use_bias": self.use_bias,
-                "self_weight": self.self_weight, "activation": keras.activations.serialize(self.activation),
-                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-                "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+        return {**super().get_config(), "self_weight": self.self_weight}
 
 
-def _checked_shapes(shapes) -> tuple:
+@keras.saving.register_keras_serializable(package="cnn_repro")
+class ChebyshevConvolution(_OnGraphs):
+    """Chebyshev filters on a graph, σ(Σ_{k=0..K} T_k(L̃) H W_k), with the backward pass written out.
+
+    Called as GraphConvolution is, with L̃ in place of Â: of the rule "scaled_laplacian" of `normalized_adjacency` and
+    `normalized_edges`. order: K, one or more; K + 1 kernels, each drawn as a dense layer's.
+    Source: Kipf and Welling 2017, equation (5); Defferrard et al. 2016, equation (4).
+    """
+
+    def __init__(self, units, order=2, activation=None, use_bias=False, **kwargs):
+        super().__init__(units, activation, use_bias, **kwargs)
+        if order < 1:
+            raise ValueError(f"order={order} must be 1 or more: without a neighbour it is a dense layer.")
+        self.order = int(order)
+
+    def _build_kernels(self, features):
+        self.kernels = [self._kernel(f"kernel_{k}", k, features) for k in range(self.order + 1)]
+
+    def _convolve(self, h, graph):
+        return chebyshev_convolve(h, graph, self.kernels)
+
+    def get_config(self):
+        return {**super().get_config(), "order": self.order}
+
+
+def _checked_shapes(layer, shapes) -> tuple:
     """The features' shape, if the others go with it."""
     if not isinstance(shapes[0], (tuple, list)) or len(shapes) not in (2, 3):
-        raise ValueError("GraphConvolution takes [features, adjacency] or [features, edges, weights].")
+        raise ValueError(f"{layer} takes [features, adjacency] or [features, edges, weights].")
     features, *graph = (tuple(shape) for shape in shapes)
     if len(graph) == 1:
         nodes = features[:-1]

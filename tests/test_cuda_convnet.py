@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnn_repro import layers as L
-from cnn_repro.architectures import ArchitectureError, build
+from cnn_repro.architectures import ArchitectureError, build, describe
 from cnn_repro.architectures.cuda_convnet import average_pool
 
 
@@ -44,6 +44,16 @@ def test_normalisation_is_that_of_the_files():
     norm = build("cuda_convnet_11pct_cifar").get_layer("rnorm1")
     assert (norm.depth, norm.bias, norm.beta) == (9, 1, 0.75) and norm.alpha == pytest.approx(0.001 / 9)
     assert not any("norm" in layer.name for layer in build("cuda_convnet_13pct_cifar").layers)
+
+
+def test_the_network_of_18_percent_normalises_within_its_maps_behind_its_first_pools():
+    model = build("cuda_convnet_18pct_cifar")
+    norms = [layer for layer in model.layers if isinstance(layer, L.MapResponseNormalization)]
+    assert [norm.input._keras_history.operation.name for norm in norms] == ["pool1", "pool2"]
+    for norm in norms:
+        assert (norm.depth, norm.bias, norm.beta) == (3, 1, 0.75) and norm.alpha == pytest.approx(5e-5 / 9)
+    fields = {row["name"]: row["receptive_field"] for row in describe(model)["layers"]}
+    assert (fields["conv1"], fields["pool1"], fields["rnorm1"]) == (5, 5 + 2, 5 + 2 + 2 * 2)    # two pixels a step
 
 
 def test_caffe_has_no_relu_between_the_dense_layers():

@@ -1,9 +1,11 @@
-"""DenseNet: how its blocks grow, the counts of CIFAR-100, and the networks of keras.applications."""
+"""DenseNet: how its blocks grow, where it drops, the counts of CIFAR-100."""
 import keras
 import numpy as np
 import pytest
 
-from cnn_repro.architectures import build, densenet, describe, weightless
+from cnn_repro import layers
+from cnn_repro.architectures import build, densenet, describe, find, weightless
+from cnn_repro.repro.papers import card
 
 # published/canonical_params.csv: rebuilt in PyTorch from the paper and counted, parameters and multiply-adds
 CIFAR100 = {
@@ -38,6 +40,24 @@ def test_every_layer_adds_k_maps_to_all_before_it(name, first, growth, layers):
             theta = 1 if name == "densenet40_k12_cifar" else 0.5
             width = int(theta * width)
             assert model.get_layer(f"transition{block}_conv").filters == width
+
+
+@pytest.mark.parametrize("name, convolutions", [("densenet40_k12", 1 + 3 * 2 + 2),
+                                                ("densenet_bc100_k12", 1 + 3 * 4 + 2)])
+def test_dropout_is_behind_every_convolution_but_the_first_and_takes_the_place_of_augmentation(name, convolutions):
+    plain, dropping = (card("huang2017").recipe(f"{name}{kind}_cifar").resolved for kind in ("", "_dropout"))
+    assert [key for key in plain if plain[key] != dropping[key] and key != "gaps"] == ["augment"]
+    assert dropping["augment"] == []
+    inputs = keras.Input((8, 8, 3))
+    with weightless():
+        model = keras.Model(inputs, find(f"{name}_dropout_cifar").body(inputs, layers, layers=2))       # of a block
+    first, *others = [layer.name for layer in model.layers if type(layer).__name__ == "Conv2D"]
+    assert len(others) == convolutions - 1
+    for name in others:                                             # and nothing takes it past its dropout
+        taker, = (layer for layer in model.layers[1:] for one in keras.tree.flatten(layer.input)
+                  if one._keras_history.operation.name == name)
+        assert type(taker).__name__ == "Dropout" and taker.rate == 0.2
+    assert sum(type(layer).__name__ == "Dropout" for layer in model.layers) == len(others)
 
 
 def test_a_layer_hands_its_input_on_untouched():

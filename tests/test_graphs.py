@@ -52,6 +52,17 @@ def test_a_path_of_three_nodes_by_hand():
     neighbours = np.array([[0, half, 0], [half, 0, half], [0, half, 0]])
     np.testing.assert_allclose(L.normalized_adjacency(PATH, "neighbours"), neighbours, rtol=1e-15)
     np.testing.assert_allclose(L.normalized_adjacency(PATH, "single_parameter"), neighbours + np.eye(3), rtol=1e-15)
+    # the Laplacian's eigenvalues are 0, 1 and 2, a triangle's 0 and 3/2 twice
+    np.testing.assert_allclose(L.normalized_adjacency(PATH, "scaled_laplacian"), -neighbours, atol=1e-12)
+    triangle = 1 - np.eye(3)
+    np.testing.assert_allclose(L.normalized_adjacency(triangle, "scaled_laplacian"), (np.eye(3) - 2 * triangle) / 3,
+                               atol=1e-12)
+
+
+def test_a_scaled_laplacian_reaches_from_minus_one_to_one():
+    graph = random_graph(120)                           # more nodes than Lanczos's steps
+    values = np.linalg.eigvalsh(L.normalized_adjacency(np.stack([graph, np.eye(120)]), "scaled_laplacian"))
+    np.testing.assert_allclose(values[:, [0, -1]], [[-1, 1], [-1, -1]], atol=1e-9)      # of loops alone L is zero
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -191,6 +202,13 @@ def test_nothing_to_send(nodes):
     assert {name: gradient.shape for name, gradient in gradients.items()} == {
         "features": (nodes, 2), "weights": (0,), "kernel": (2, 4)}
     assert not any(gradient.any() for gradient in gradients.values())
+
+
+def test_filters_of_order_nought_are_refused():
+    with pytest.raises(ValueError, match="order=0 must be 1 or more"):
+        L.ChebyshevConvolution(2, 0)
+    with pytest.raises(ValueError, match=r"ChebyshevConvolution takes \[features, adjacency\] or"):
+        L.ChebyshevConvolution(2)(np.zeros((5, 3), "float32"))
 
 
 @pytest.mark.parametrize("shapes, message", [

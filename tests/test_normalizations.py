@@ -71,6 +71,19 @@ def test_the_sum_over_a_window_is_its_own_adjoint(maps, half, seed):
     assert there[0, 0] == pytest.approx(x[0, :half + 1].sum(), rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.parametrize("size", [3, 5])
+def test_within_maps_it_is_a_mean_of_squares_padded_with_zeros(size):
+    """Caffe's WITHIN_CHANNEL: x (1 + α mean)^−β, the mean over n² pixels at the border too."""
+    x = 3 * numbers(2, 6, 5, 3, dtype="float32")
+    wide = np.pad(x, [(0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)])
+    mean = keras.layers.AveragePooling2D(size, strides=1)(wide**2)
+    expected = x * (1 + 0.7 * array(mean))**-0.75
+    found = L.MapResponseNormalization(size, alpha=0.7 / size**2, data_format="channels_last")(x)
+    assert error_of(found, expected) < 1e-5
+    turned = L.MapResponseNormalization(size, alpha=0.7 / size**2, data_format="channels_first")(np.moveaxis(x, -1, 1))
+    assert error_of(np.moveaxis(array(turned), 1, -1), expected) < 1e-5
+
+
 @few
 @given(st.integers(1, 6), st.floats(0.1, 3), st.integers(0, 99))
 def test_a_response_never_grows_and_keeps_its_sign(maps, alpha, seed):

@@ -138,6 +138,7 @@ def test_class_scores_are_a_softmax_that_knows_its_classes():
 
 
 @pytest.mark.parametrize("layer, shape", [(lambda **rest: L.GraphConvolution(4, self_weight=True, **rest), [(5, 4), (5, 5)]),
+                                          (lambda **rest: L.ChebyshevConvolution(4, **rest), [(5, 4), (5, 5)]),
                                           (lambda **rest: L.NonLocal(channels=4, **rest), (1, 3, 3, 4))])
 @pytest.mark.parametrize("seed", [None, 7])
 def test_weights_of_one_rule_begin_with_other_numbers(layer, shape, seed):

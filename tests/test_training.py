@@ -14,13 +14,15 @@ import pytest
 from PIL import Image
 
 from communities import Communities, as_it_should_be
-from cnn_repro.architectures import names
+from cnn_repro.architectures import find, names
+from cnn_repro.layers import normalized_adjacency
 from cnn_repro.repro import data as datasets
 from cnn_repro.repro.data.prepared import Dataset
 from cnn_repro.repro.papers import CardError, RecipeError
 from cnn_repro.repro.record import read_record
 from cnn_repro.repro.training import evidence, export, loop, run as running, tensorflow_engine, train
 from cnn_repro.repro.training.engine import Together
+from cnn_repro.repro.training.feed import feed_of
 from cnn_repro.repro.training.optimizer import DiagonalLevenbergMarquardt
 from cnn_repro.repro.training.progress import Progress
 from cnn_repro.repro.training.run_directory import RunError
@@ -671,6 +673,21 @@ def test_by_default_as_many_devices_are_taken_as_the_batches_have_room_for(netwo
     record, _ = train(network, dataset, recipe, 0, overrides, folder=tmp_path)
     assert capsys.readouterr().out.startswith(said)
     assert record["hardware"]["replicas"] == 1 and record["hardware"]["accelerators"] == ["GPU:0"]
+
+
+def test_every_row_of_kipfs_table_gets_its_own_adjacency():
+    graph = Communities()
+    dense = np.zeros((100, 100))
+    dense[tuple(graph.graph["edges"].T)] = dense[tuple(graph.graph["edges"].T[::-1])] = 1
+    for name, rule in (("gcn", "renormalized"), ("gcn_single_parameter", "single_parameter"),
+                       ("gcn_first_order_term", "neighbours"), ("gcn_first_order", "neighbours"),
+                       ("gcn_chebyshev2", "scaled_laplacian"), ("gcn_chebyshev3", "scaled_laplacian")):
+        feed = feed_of(find(name), graph, {"validation": 20}, 0)
+        features, adjacency = feed.held_out()[0]
+        assert (features[0] == graph.graph["features"]).all()
+        np.testing.assert_allclose(adjacency[0], normalized_adjacency(dense, rule), atol=1e-5)
+    alone, = feed_of(find("gcn_mlp"), graph, {"validation": 20}, 0).held_out()
+    assert alone.shape == (1, 100, 32)
 
 
 def test_a_graph_has_its_own_nodes_to_validate_on(tmp_path, monkeypatch):

@@ -12,11 +12,13 @@ from .convolutions import (convolution, convolution_gradients, transposed_convol
                            transposed_convolution_gradients)
 from .depthwise import depthwise_convolution, depthwise_gradients, separable_convolution, separable_gradients
 from .differences import central_differences
-from .graphs import edges_of, graph_convolution, graph_convolution_gradients, renormalized
+from .graphs import (chebyshev_convolution, chebyshev_gradients, edges_of, graph_convolution,
+                     graph_convolution_gradients, renormalized)
 from .local import (fixed_filters, fixed_filters_gradient, local_bias_gradient, locally_connected,
                     locally_connected_gradients, toeplitz)
 from .losses import cross_entropy, cross_entropy_gradient
-from .normalizations import batch_norm, batch_norm_gradients, response_norm, response_norm_gradient
+from .normalizations import (batch_norm, batch_norm_gradients, map_response_norm, map_response_norm_gradient,
+                             response_norm, response_norm_gradient)
 from .pools import (average_pool, average_pool_gradient, blur_pool, blur_pool_gradient, global_average_pool,
                     global_average_pool_gradient, global_max_pool, global_max_pool_gradient, max_pool,
                     max_pool_gradient, reflect_pad, reflect_pad_gradient, subsampling, subsampling_gradients)

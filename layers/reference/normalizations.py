@@ -1,4 +1,6 @@
 """Normalisation, channel by channel."""
+from itertools import product
+
 import numpy as np
 
 
@@ -43,6 +45,31 @@ def response_norm_gradient(dy, x, depth, bias, alpha, beta):
         for j in _window(i, depth, x.shape[-1]):
             dx[..., j] += dy[..., i] * x[..., i] * -beta * s**(-beta - 1) * alpha * 2 * x[..., j]
     return dx
+
+
+def map_response_norm(x, depth, bias, alpha, beta):
+    """a_pq (k + α Σ a²)^−β, the sum over the pixels of the same map that are at most (n − 1)/2 away along each axis."""
+    y = np.zeros_like(x)
+    for image, p, q, c in np.ndindex(x.shape):
+        y[image, p, q, c] = x[image, p, q, c] * _scale_within(x, image, p, q, c, depth, bias, alpha)**-beta
+    return y
+
+
+def map_response_norm_gradient(dy, x, depth, bias, alpha, beta):
+    """dX: what each b_pq hands to the activities of its square, and to its own once more."""
+    dx = np.zeros_like(x)
+    for image, p, q, c in np.ndindex(x.shape):
+        s = _scale_within(x, image, p, q, c, depth, bias, alpha)
+        dx[image, p, q, c] += dy[image, p, q, c] * s**-beta
+        common = dy[image, p, q, c] * x[image, p, q, c] * -beta * s**(-beta - 1) * alpha * 2
+        for u, v in product(_window(p, depth, x.shape[1]), _window(q, depth, x.shape[2])):
+            dx[image, u, v, c] += common * x[image, u, v, c]
+    return dx
+
+
+def _scale_within(x, image, p, q, c, depth, bias, alpha):
+    square = product(_window(p, depth, x.shape[1]), _window(q, depth, x.shape[2]))
+    return bias + alpha * sum(x[image, u, v, c]**2 for u, v in square)
 
 
 def _window(i, depth, maps):

@@ -1,4 +1,4 @@
-"""Normalisation: by a batch's statistics, by given ones, by neighbouring maps."""
+"""Normalisation: by a batch's statistics, by given ones, by neighbouring maps, by neighbouring pixels."""
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +26,13 @@ def cases(random) -> Iterator[Case]:
             ("maps in axis 1", (2, 6, 2, 2), (5, 1.0, 0.3, 0.75), 1),
             ("no image", (0, 2, 2, 6), (5, 2.0, 0.3, 0.75), -1)):
         yield _response(random, text, shape, arguments, axis)
+    for text, shape, arguments, axes in (
+            ("cuda-convnet's", (2, 4, 5, 2), (3, 1.0, 5e-5 / 9, 0.75), (1, 2)),
+            ("strong, 3×3", (2, 4, 3, 2), (3, 1.0, 0.5, 0.75), (1, 2)),
+            ("strong, 5×5 of 2×4 pixels", (1, 2, 4, 2), (5, 2.0, 0.3, 0.5), (1, 2)),
+            ("pixels in axes 2 and 3", (2, 2, 3, 4), (3, 1.0, 0.3, 0.75), (2, 3)),
+            ("no image", (0, 3, 3, 2), (3, 1.0, 0.3, 0.75), (1, 2))):
+        yield _within_maps(random, text, shape, arguments, axes)
 
 
 def _batch(random, shape, axis):
@@ -98,3 +105,25 @@ def _response(random, text, shape, arguments, axis) -> Case:
                 lambda x: response.normalize_response(x, *arguments, axis), stock,
                 lambda x: last(reference.response_norm, x),
                 lambda dy, x: [last(reference.response_norm_gradient, dy, x)])
+
+
+def _within_maps(random, text, shape, arguments, axes) -> Case:
+    depth, bias, alpha, beta = arguments
+
+    def stock(x):
+        sums = ops.square(x)
+        for axis in axes:
+            distance = np.abs(np.subtract.outer(range(shape[axis]), range(shape[axis])))
+            near = ops.cast(distance <= depth // 2, x.dtype)
+            sums = ops.moveaxis(ops.tensordot(sums, near, axes=[[axis], [0]]), -1, axis)
+        return x / ops.power(bias + alpha * sums, beta)
+
+    def last(function, *tensors):
+        if axes == (1, 2):
+            return function(*tensors, *arguments)
+        return np.moveaxis(function(*(np.moveaxis(tensor, 1, -1) for tensor in tensors), *arguments), -1, 1)
+
+    return Case("MapResponseNormalization", text, {"input": 2 * random.normal(size=shape)},
+                lambda x: response.normalize_response(x, *arguments, axes), stock,
+                lambda x: last(reference.map_response_norm, x),
+                lambda dy, x: [last(reference.map_response_norm_gradient, dy, x)])

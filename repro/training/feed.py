@@ -89,15 +89,13 @@ class GraphFeed:
                                      f"{held_out}, not {recipe['validation']}")
         held_out = recipe["validation"]
         self.splits = {"train": len(self._graph["train"]), "validation": held_out, "test": len(self._graph["test"])}
-        # the 1st-order model has a weight of its own for the node itself (Kipf and Welling 2017, equation 6)
-        rule = "neighbours" if network.name == "gcn_first_order" else "renormalized"
         nodes = len(self._graph["labels"])
         adjacency = np.zeros((nodes, nodes), "float32")
         for one, other in (self._graph["edges"].T, self._graph["edges"].T[::-1]):
             adjacency[one, other] = 1
-        self._inputs = [self._graph["features"], normalized_adjacency(adjacency, rule)]
-        if network.inputs is None:                          # the perceptron knows no neighbours
-            self._inputs = self._inputs[0]
+        self._inputs = self._graph["features"]
+        if network.rule:                                    # the perceptron knows no neighbours
+            self._inputs = [self._inputs, normalized_adjacency(adjacency, network.rule)]
 
     def prepare(self) -> None:
         self.batches = _WholeGraph(self._inputs, self._labels_of("train"), self._recipe)

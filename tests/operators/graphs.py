@@ -9,12 +9,16 @@ from .sabotage import Sabotage
 
 EDGES = np.array([(0, 1), (1, 0), (1, 2), (2, 1), (3, 3), (4, 0)], "int32")
 
-CHECKED = {"graph_convolve": "GraphConvolution"}
-LINEAR = {"GraphConvolution"}
+CHECKED = {"graph_convolve": "GraphConvolution", "chebyshev_convolve": "ChebyshevConvolution"}
+LINEAR = {"GraphConvolution", "ChebyshevConvolution"}
 
 
 def along_edges(h, weights, kernel):
     return L.graph_convolve(h, (ops.convert_to_tensor(EDGES), weights), kernel)
+
+
+def filtered(h, laplacian, *kernels):
+    return L.chebyshev_convolve(h, laplacian, kernels)
 
 
 def sabotages():
@@ -28,3 +32,8 @@ def sabotages():
                           names=("features", "weights", "kernel"))
     yield Sabotage(**sparse, formula="edge_feature_gradient", changes={"features", "kernel"})
     yield Sabotage(**sparse, formula="edge_weight_gradient", changes={"weights"})
+    kernels = [f"kernel {k}" for k in range(5)]                     # of as high an order as the check's
+    filters = dict(module=graph, operator="ChebyshevConvolution", subject=lambda: filtered,
+                   tensors=((5, 4), (5, 5), *(5 * ((4, 3),))), names=("features", "laplacian", *kernels))
+    yield Sabotage(**filters, formula="chebyshev_graph_gradient", changes={"laplacian"})
+    yield Sabotage(**filters, formula="chebyshev_gradient", changes={"features", "laplacian", *kernels})

@@ -19,23 +19,29 @@ DROP_INS = [
 OWN = [
     ("LocalResponseNormalization", (2, 3, 3, 7), dict()),
     ("LocalResponseNormalization", (2, 5, 3, 3), dict(depth=3, bias=1.0, alpha=0.5, beta=0.5, axis=1)),
+    ("MapResponseNormalization", (2, 4, 3, 3), dict(depth=5, bias=2.0, alpha=0.5, beta=0.5)),
+    ("MapResponseNormalization", (2, 3, 4, 3), dict(data_format="channels_first")),
 ]
 
 OWN_WRONG = [
     ("LocalResponseNormalization", (2, 3, 3, 7), dict(depth=4), "depth=4 must be a positive odd number"),
     ("LocalResponseNormalization", (2, 3, 3, 7), dict(depth=-1), "depth=-1 must be a positive odd number"),
     ("LocalResponseNormalization", (2, 3, 3, 7), dict(bias=0), "bias=0 must be positive"),
+    ("MapResponseNormalization", (2, 3, 3, 7), dict(depth=2), "depth=2 must be a positive odd number"),
+    ("MapResponseNormalization", (2, 3, 3), dict(), "expected ndim=4"),
 ]
 
 ANY_SIZE = [
     ("BatchNormalization", IMAGES, dict()),
     ("LocalResponseNormalization", IMAGES, dict(alpha=0.5)),
     ("LocalResponseNormalization", IMAGES, dict(alpha=0.5, axis=1)),
+    ("MapResponseNormalization", IMAGES, dict(alpha=0.5)),
 ]
 
 PRECISIONS = [
     ("BatchNormalization", IMAGES, dict()),
     ("LocalResponseNormalization", IMAGES, dict(alpha=0.5)),
+    ("MapResponseNormalization", IMAGES, dict(alpha=0.5)),
 ]
 
 TWICE = [
@@ -54,3 +60,5 @@ def sabotages():
         yield Sabotage(**norm, formula="frozen_norm_gradient")
     yield Sabotage(response, "response_gradient", "LocalResponseNormalization",
                    lambda: L.LocalResponseNormalization(alpha=0.5), {"input"})
+    yield Sabotage(response, "response_gradient", "MapResponseNormalization",
+                   lambda: L.MapResponseNormalization(alpha=0.5), {"input"})
