@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from communities import Communities, as_it_should_be
+
 from cnn_repro.architectures import find, names
 from cnn_repro.layers import normalized_adjacency
 from cnn_repro.repro import data as datasets
