@@ -186,7 +186,7 @@ def test_the_licence_is_there():
 
 # ------------------------------------------------------------------------------------------------- requirements
 
-OPTIONAL = ("jax", "torch", "ray")              # extras: two backends in place of TensorFlow, and a cluster
+OPTIONAL = ("jax", "torch", "ray", "tensorboard")   # extras: two backends in place of TensorFlow, a cluster, a log of its own
 NOT_IMPORTED = {"importlib-resources"}          # tensorflow-datasets needs it, undeclared
 
 
