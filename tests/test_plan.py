@@ -141,7 +141,7 @@ def test_a_probe_takes_as_many_steps_a_call_as_training(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network, dataset, recipe", [
-    ("lenet5_modern", "digits", "smoke"), ("gcn", "cora", "paper"), ("resnet18", "imagenette", "smoke")])
+    ("lenet5_modern", "digits", "smoke"), ("gcn", "cora", "paper"), ("alexnet", "imagenette", "smoke")])
 def test_a_probe_measures_on_jax(network, dataset, recipe):
     """On the device and step by step: photographs do not lie there."""
     pytest.importorskip("jax", reason="JAX is not installed: pip install -e '.[jax]'")
