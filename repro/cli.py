@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import os
 import re
+import shlex
 import sys
 import tempfile
 import tomllib
@@ -106,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("network")
     one.add_argument("--dataset", help="default: the paper's")
     one.add_argument("--recipe", default="paper", help="paper, short or smoke (default: paper)")
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seed", type=int, help="default: 0")
     one.add_argument("--seeds", metavar="A-B", help="several, one after the other, each in its own run directory")
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
                      help="change a value of the recipe, e.g. optimizer.momentum=0.8; recorded")
@@ -132,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = verb("suite", suite, "train a matrix of networks, data sets, recipes and seeds; the same command goes on with it")
     one.add_argument("suite", nargs="?", help="a suite's name or its TOML file (without one: the names)")
-    one.add_argument("--jobs", type=int, default=1, metavar="N", help="trials at a time on this machine (default: 1)")
+    one.add_argument("--jobs", type=int, metavar="N", help="trials at a time on this machine (default: 1)")
     one.add_argument("--budget", type=float, metavar="MINUTES",
                      help="after this time what runs is told to stop, its state saved")
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run directories go")
@@ -143,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--trial", type=int, metavar="I", help="only the trial of that number, counted from 0, in this process")
     one.add_argument("--engine", choices=("tensorflow", "jax"), help="as for train")
     one.add_argument("--device", choices=("cpu", "gpu"), help="as for train")
+    one.add_argument("--replicas", type=int, metavar="N", help="as for train")
     one.add_argument("--deterministic", action="store_true", help="as for train")
     one.add_argument("--keep", action="store_true", help="copy each record to reports/records as its trial ends")
 
@@ -288,9 +290,8 @@ def train(options):
     overrides.update({key: getattr(options, key) for key in ("precision", "compile") if getattr(options, key)})
     card.recipe(options.network, options.recipe, overrides)         # wrong names end here, before TensorFlow starts
     _known_dataset(dataset)
-    if options.replicas is not None and options.replicas < 1:
-        raise UsageError(f"--replicas {options.replicas}: expected 1 or more")
-    if options.seeds:
+    _at_least_one(options, "replicas")
+    if options.seeds is not None:
         return train_seeds(options, dataset, overrides)
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"           # before TensorFlow looks
@@ -300,9 +301,9 @@ def train(options):
     start_backend(options.engine, compute=options.replicas is None and "TF_CONFIG" not in os.environ)
     from .training import train as run_training
     record, run = run_training(
-        options.network, dataset, options.recipe, options.seed, overrides, options.layers, options.runs, options.quiet,
-        run=options.run, force=options.force, deterministic=options.deterministic, tensorboard=options.tensorboard,
-        device=options.device, replicas=options.replicas)
+        options.network, dataset, options.recipe, options.seed or 0, overrides, options.layers, options.runs,
+        options.quiet, run=options.run, force=options.force, deterministic=options.deterministic,
+        tensorboard=options.tensorboard, device=options.device, replicas=options.replicas)
     if record["status"] == "interrupted":
         print(f"repro: interrupted: {record['reason']} ({run})", file=sys.stderr)
         return TERMINATED if record["reason"].startswith("SIGTERM") else INTERRUPTED
@@ -321,15 +322,24 @@ def train_seeds(options, dataset, overrides):
     """The same training with several seeds: a suite of one line."""
     if options.run or options.force or options.tensorboard:
         raise UsageError("--run, --force and --tensorboard are for one seed: leave --seeds out")
+    if options.seed is not None:
+        raise UsageError(f"--seed {options.seed} and --seeds {options.seeds}: give one of the two")
     from .suite import table, trials
     from .suite.local import Local
     seeds = _wanted(trials.seeds, options.seeds)
     found = trials.Suite(f"{options.network}-seeds", f"{options.network} on {dataset}", "", (), tuple(
         trials.Trial(options.network, dataset, options.recipe, seed, options.layers, overrides) for seed in seeds))
-    with table.Follower(found, options.runs, 1) as follower:
-        runner = Local(found, options.runs, more=_common(options), show=follower)
+    more = _common(options)
+    with contextlib.nullcontext() if options.quiet else table.Follower(found, options.runs, 1) as follower:
+        runner = Local(found, options.runs, more=more, show=follower)
         reason = runner.run()
     return _summary(found, options.runs, reason, runner.failed)
+
+
+def _at_least_one(options, *keys) -> None:
+    for key in keys:
+        if (value := getattr(options, key)) is not None and value < 1:
+            raise UsageError(f"--{key} {value}: expected 1 or more")
 
 
 def _wanted(read, asked):
@@ -353,20 +363,29 @@ def _common(options) -> list[str]:
 
 def suite(options):
     from .suite import slurm, table, trials
-    from .suite.local import Local
+    from .suite.local import Local, in_folder
     if options.suite is None:
         for name in trials.suites():
             found = trials.load(name)
             print(f"{name}: {found.title}; {len(found.trials)} trials")
         return None
     found = _wanted(trials.load, options.suite)
-    if options.jobs < 1:
-        raise UsageError(f"--jobs {options.jobs}: expected 1 or more")
-    more = _common(options)
+    _at_least_one(options, "jobs", "replicas")
+    for key, others in (("slurm", ("jobs", "budget", "status", "ray", "trial")),
+                        ("trial", ("jobs", "budget", "status", "ray"))):
+        given = [f"--{other}" for other in others if all(getattr(options, other) is not no for no in (None, False))]
+        if getattr(options, key) is not None and given:
+            raise UsageError(f"--{key} takes no {' and no '.join(given)}: " + (
+                "how many run at a time and how long is Slurm's, sbatch --array=0-9%4 --time=…" if key == "slurm" else
+                "it is one trial in this process"))
+    more, jobs = _common(options), options.jobs or 1
     if options.slurm:
         asked = str(Path(options.suite).resolve()) if options.suite.endswith(".toml") else options.suite
         slurm.write(options.slurm, found, asked, options.runs.resolve(), more)
         print(f"{options.slurm}: {len(found.trials)} tasks; sbatch {options.slurm}")
+        if found.first:
+            words = (["python", "-m", "repro", *in_folder(one, options.runs)] for one in found.first)
+            print(f"not in it, to be run once by hand: {'; '.join(map(shlex.join, words))}")
         return None
     if options.trial is not None:
         if not 0 <= options.trial < len(found.trials):
@@ -379,13 +398,13 @@ def suite(options):
         return _summary(found, options.runs)
     if options.engine:
         os.environ["KERAS_BACKEND"] = options.engine            # of check and bench too
-    with table.Follower(found, options.runs, options.jobs) as follower:
+    with table.Follower(found, options.runs, jobs) as follower:
         budget = None if options.budget is None else 60 * options.budget
         if options.ray:
             from .suite.cluster import Cluster
-            runner = Cluster(found, options.runs, options.ray, options.jobs, budget, more, follower)
+            runner = Cluster(found, options.runs, options.ray, jobs, budget, more, follower)
         else:
-            runner = Local(found, options.runs, options.jobs, budget, more, follower)
+            runner = Local(found, options.runs, jobs, budget, more, follower)
         reason = runner.run()
     return _summary(found, options.runs, reason, runner.failed)
 
@@ -404,8 +423,7 @@ def plan(options):
             raise UsageError(f"--price {text}: expected GPU=PRICE, e.g. a100=2.5") from None
         if key not in estimate.devices():
             raise UsageError(f"--price {text}: no figures for {key!r}; there are {', '.join(estimate.devices())}")
-    if options.jobs < 1:
-        raise UsageError(f"--jobs {options.jobs}: expected 1 or more")
+    _at_least_one(options, "jobs")
     environment = os.environ | ({"KERAS_BACKEND": options.engine} if options.engine else {})
     probes, failed = {}, {}
     for key, like in estimate.kinds(found).items():

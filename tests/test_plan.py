@@ -1,5 +1,6 @@
 """A plan: steps and images by arithmetic, published throughputs, scaling, and a real probe."""
 import math
+import os
 
 import pytest
 
@@ -18,7 +19,11 @@ RESNET_STEP = Probe(1.0, 10.0, 1e9, RESNET50, 4 * 25.6e6, 256)
     # twenty passes over 60,000 images, one a step
     (Trial("lenet5", "mnist", "paper", 0), Work(1_200_000, 1, 20, 0, 10_000)),
     # 200 epochs of one step with all 2,708 nodes
-    (Trial("gcn", "cora", "paper", 0), Work(200, 2708, 200, 2708, 2708))])
+    (Trial("gcn", "cora", "paper", 0), Work(200, 2708, 200, 2708, 2708)),
+    # an image is looked at as five crops and their mirror images, or at four scales
+    (Trial("cuda_convnet_11pct_cifar", "cifar10", "paper", 0), Work(470 * 391, 128, 470, 0, 10_000, 10)),
+    (Trial("cuda_convnet_11pct_cifar", "cifar10", "paper", 0, "explicit", {
+        "test.views": "multi", "test.scales": [24, 26, 28, 32]}), Work(470 * 391, 128, 470, 0, 10_000, 144))])
 def test_work_follows_from_card_and_data_set(trial, work):
     assert work_of(trial) == work
 
@@ -27,6 +32,14 @@ def test_a_trial_here_takes_its_steps_its_looks_and_its_start():
     work = Work(100, 50, 4, 200, 1000)
     # 100 steps of a second; 1,800 images looked at, each a third of a fiftieth of it; 10 s
     assert seconds_here(work, RESNET_STEP) == pytest.approx(100 + 1800 / 50 / 3 + 10)
+
+
+def test_every_view_of_an_image_is_looked_at():
+    """Ten views in validation and test are ten times one, here and on a GPU."""
+    one, ten = Work(100, 50, 4, 200, 1000), Work(100, 50, 4, 200, 1000, 10)
+    assert seconds_here(ten, RESNET_STEP) == pytest.approx(100 + 18000 / 50 / 3 + 10)
+    looks = [seconds_on(devices()["a100"], work, RESNET_STEP) - 5000 / 909 for work in (one, ten)]
+    assert looks[1] == pytest.approx(10 * looks[0])
 
 
 def test_the_published_training_takes_the_published_time():
@@ -105,3 +118,32 @@ def test_a_probe_measures_without_the_data(network, dataset, recipe, monkeypatch
     found = probing.measure(Trial(network, dataset, recipe, 0))
     assert 0 < found.seconds_a_step < 3600 and found.memory > 1e8 and found.multiply_adds > 1e4
     assert 1 <= found.probed_batch <= estimate.work_of(Trial(network, dataset, recipe, 0)).batch
+
+
+@pytest.mark.slow
+def test_a_probe_takes_as_many_steps_a_call_as_training(monkeypatch):
+    """Else a small batch's step is said to take as long as a call, which is most of it."""
+    from cnn_repro.repro.training.tensorflow_engine import TensorFlowEngine
+    calls, train = [], TensorFlowEngine.train
+
+    def taken(engine, inputs, targets, rates):
+        calls.append((len(rates), len(targets), engine.steps_a_call))
+        train(engine, inputs, targets, rates)
+
+    monkeypatch.setattr(TensorFlowEngine, "train", taken)
+    probing.measure(Trial("lenet5_modern", "digits", "smoke", 0, "explicit", {"batch": 16}))
+    assert set(calls) == {(16, 16, 16)}
+    calls.clear()
+    monkeypatch.setattr(probing, "SEVERAL", 1e7)                # where the steps are long, one is enough
+    probing.measure(Trial("lenet5_modern", "digits", "smoke", 0, "explicit", {"batch": 16}))
+    assert {count for count, *_ in calls} == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network, dataset, recipe", [
+    ("lenet5_modern", "digits", "smoke"), ("gcn", "cora", "paper"), ("alexnet", "imagenette", "smoke")])
+def test_a_probe_measures_on_jax(network, dataset, recipe):
+    """On the device and step by step: photographs do not lie there."""
+    pytest.importorskip("jax", reason="JAX is not installed: pip install -e '.[jax]'")
+    found = probing.probe(Trial(network, dataset, recipe, 0), os.environ | {"KERAS_BACKEND": "jax"})
+    assert 0 < found.seconds_a_step < 3600 and found.multiply_adds > 1e4

@@ -1,4 +1,5 @@
 """A suite: its file, its processes, what is left when it is killed, and its array script."""
+import functools
 import json
 import os
 import signal
@@ -9,18 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from cnn_repro.repro import cli
+from cnn_repro.repro import cli, record as records
 from cnn_repro.repro.papers import CardError, RecipeError
+from cnn_repro.repro.plan.estimate import work_of
 from cnn_repro.repro.suite import local, table
 from cnn_repro.repro.suite.local import Local
-from cnn_repro.repro.suite.state import held, state_of
+from cnn_repro.repro.suite.state import held, saved_step, state_of
 from cnn_repro.repro.suite.trials import SuiteError, Trial, load, seeds, suites
 from cnn_repro.repro.training.run_directory import RunDirectory
 
 BLOCK = '[[trials]]\nnetworks = ["lenet5_modern"]\ndatasets = ["digits"]\nrecipes = ["smoke"]\n'
 
 # trains nothing, but keeps lock, record and log as a training does, step by step; its "error" follows from what it was
-# asked for and every step that it took, so that a step lost or taken twice would be seen
+# asked for and every step that it took, so that a step lost or taken twice would be seen. It goes on at its last
+# checkpoint, of every fifth step
 FAKE = '''
 import hashlib, json, os, signal, sys, time
 from pathlib import Path
@@ -28,11 +31,16 @@ from cnn_repro.repro import record as records
 from cnn_repro.repro.training.run_directory import RunDirectory, RunError
 if sys.argv[1] != "train":
     Path(os.environ["FAKE_SAID"]).open("a").write(" ".join(sys.argv[1:]) + "\\n")
+    until = time.monotonic() + 60
+    while os.path.exists(os.environ.get("FAKE_GATE", "")) and time.monotonic() < until:
+        time.sleep(0.01)
     sys.exit(int(sys.argv[1] == "bench"))
 words = dict(zip(sys.argv[3::2], sys.argv[4::2]))
 run, seed = Path(words["--run"]), int(words["--seed"])
 if seed == 13:
     sys.exit("repro: no luck with seed 13")
+if "FAKE_DEVICES" in os.environ:
+    Path(os.environ["FAKE_DEVICES"]).open("a").write(os.environ.get("CUDA_VISIBLE_DEVICES", "") + "\\n")
 asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 try:
@@ -43,6 +51,8 @@ record = directory.record() or {
     "schema": records.SCHEMA, "kind": "training", "id": run.name, "reason": "", "wall_seconds": 0.0, "result": {},
     "dataset": {"splits": {"train": 100}}, "history": [], "recipe": {"resolved": {
         "batch": 10, "schedule": {"kind": "constant", "rate": 1.0, "stop": 20}}}}
+saved = sorted((run / "checkpoints").glob("*.checkpoint"))
+record["history"] = record["history"][:int(saved[-1].stem[5:]) if saved else 0]
 taken = record["history"][-1]["taken"] if record["history"] else sys.argv[2] + words["--seed"]
 for step in range(len(record["history"]) + 1, 21):
     time.sleep(float(os.environ.get("FAKE_STEP", 0.01)))
@@ -51,7 +61,11 @@ for step in range(len(record["history"]) + 1, 21):
     taken = hashlib.sha256(f"{taken} {step}".encode()).hexdigest()
     record["history"].append({"step": step, "seconds": 0.01, "taken": taken})
     records.write_record(run / "record.json", record | {"status": "running"})
-    if asked:
+    leaving = asked and "FAKE_DEAF" not in os.environ
+    if leaving or step % 5 == 0:
+        (run / "checkpoints").mkdir(exist_ok=True)
+        (run / "checkpoints" / f"step-{step:09d}.checkpoint").touch()
+    if leaving:
         records.write_record(run / "record.json", record | {"status": "interrupted"})
         sys.exit(143)
 record["result"] = {"test_error": int(taken[:4], 16) / 655.36}
@@ -106,6 +120,17 @@ def test_a_trial_is_the_run_that_train_would_make(tmp_path):
     (BLOCK + "seedz = [1]", SuiteError, "unknown key 'seedz'; did you mean 'seeds'"),
     (BLOCK + "zzz = 1", SuiteError, "unknown key 'zzz'; there are networks, datasets"),
     (BLOCK + "layers = 3", SuiteError, "layers = 3 is of the wrong type"),
+    (BLOCK + 'layers = "stok"', SuiteError, "no layers 'stok'; did you mean 'stock'?"),
+    (BLOCK + 'seeds = "3-1"', SuiteError, "seeds '3-1' has none from 3 to 1; expected \"1-3\""),
+    (BLOCK + 'seeds = "0-2,1"', SuiteError, "has 1 twice"), (BLOCK + "seeds = [4, 4]", SuiteError, "has 4 twice"),
+    (BLOCK + "seeds = []", SuiteError, "seeds is empty"),
+    (BLOCK.replace('["smoke"]', "[]"), SuiteError, "recipes is empty"),
+    (BLOCK.replace('["lenet5_modern"]', "[1]"), SuiteError, "networks = [1] is of the wrong type, expected a list of"),
+    ('first = ["chek"]\n' + BLOCK, SuiteError, "first: 'chek': unknown 'chek', did you mean 'check'?"),
+    ('first = ["check --kep"]\n' + BLOCK, SuiteError, "first: 'check --kep': unrecognized arguments: --kep"),
+    ('first = ["check \\"Conv2D"]\n' + BLOCK, SuiteError, "No closing quotation"),
+    ('first = [""]\n' + BLOCK, SuiteError, "first: ''"),
+    ('first = [1]\n' + BLOCK, SuiteError, "first = [1] is of the wrong type"),
     (BLOCK + 'seeds = "1-x"', SuiteError, "neither like \"0-4\""), (BLOCK + "seeds = [-1]", SuiteError, "from 0 on"),
     (BLOCK + BLOCK, SuiteError, "lenet5_modern-digits-smoke-s0 stands there twice"),
     ("trials = [3]", SuiteError, "expected a table"), ("[[trials]]\nseeds = [1]", SuiteError, "networks is missing"),
@@ -116,7 +141,7 @@ def test_a_trial_is_the_run_that_train_would_make(tmp_path):
 def test_what_cannot_be_run_is_said_before_anything_runs(tmp_path, text, error, said):
     with pytest.raises(error) as raised:
         suite_of(tmp_path, text)
-    assert said in str(raised.value)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_seeds_are_lists_and_ranges():
@@ -223,7 +248,8 @@ def test_the_budget_ends_a_suite_with_its_state_saved(fake, tmp_path, monkeypatc
 
     assert Local(suite, tmp_path / "cut", 1, 600, show=over).run() == "budget"
     assert [status for status, _ in outcomes(suite, tmp_path / "cut").values()] == ["interrupted"] + ["waiting"] * 3
-    assert any("stopped at step" in event for event in events if event)
+    said, = [event for event in events if event and "stopped" in event]
+    assert said == f"{suite.trials[0].name}: stopped; goes on at step {saved_step(suite.trials[0], tmp_path / 'cut')}"
     monkeypatch.setenv("FAKE_STEP", "0.01")
     assert Local(suite, tmp_path / "cut").run() == "done"
     assert outcomes(suite, tmp_path / "cut") == outcomes(suite, tmp_path / "whole")
@@ -246,13 +272,79 @@ def test_a_signal_stops_the_trials_and_then_the_suite(fake, tmp_path, monkeypatc
     assert statuses == ["interrupted"] * 2 + ["waiting"] * 2
 
 
+def test_a_trial_that_does_not_stop_is_killed_and_that_is_said(fake, tmp_path, monkeypatch):
+    """Not the step of its log but that of its last checkpoint, at which it goes on."""
+    monkeypatch.setattr(local, "GRACE", 0.1)
+    monkeypatch.setenv("FAKE_DEAF", "")
+    monkeypatch.setenv("FAKE_STEP", "0.1")
+    suite, events = suite_of(tmp_path, BLOCK), []
+
+    def over(event, it):
+        events.append(event)
+        if state_of(suite.trials[0], it.runs).step > 6:
+            it.ends = 0.0
+
+    assert Local(suite, tmp_path / "runs", 1, 600, show=over).run() == "budget"
+    name, state = suite.trials[0].name, state_of(suite.trials[0], tmp_path / "runs")
+    assert state.status == "cut" and state.step % 5
+    assert events[-1] == f"{name}: killed; goes on at step {state.step // 5 * 5}"
+    assert Local(suite, tmp_path / "runs", show=lambda event, it: events.append(event)).run() == "done"
+    assert f"{name}: goes on at step {state.step // 5 * 5}" in events
+
+
 def test_verbs_that_come_first_run_once(fake, tmp_path):
     suite = suite_of(tmp_path, BLOCK, 'title = "A"\nfirst = ["check --keep", "bench"]\n')
     for expected in (["bench"], ["bench"]):             # bench fails here, and is tried again; check was done
         one = Local(suite, tmp_path / "runs")
-        assert one.run() == "done" and [name.split("-")[-1] for name in one.failed] == expected
+        assert one.run() == "done" and [name.split("-")[1] for name in one.failed] == expected
     runs = tmp_path / "runs"
     assert fake.read_text().splitlines() == [f"check --keep --runs {runs}", f"bench --runs {runs}", f"bench --runs {runs}"]
+
+
+def test_verbs_that_come_first_run_again_on_another_backend_and_with_other_arguments(fake, tmp_path, monkeypatch):
+    """A layer that was checked on TensorFlow has not been on JAX."""
+    for first, backend, runs in (("check", "tensorflow", 1), ("check", "jax", 2), ("check", "tensorflow", 2),
+                                 ("check Conv2D", "tensorflow", 3), ("check Conv2D", "tensorflow", 3)):
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+        suite = suite_of(tmp_path, BLOCK, f'title = "A"\nfirst = ["{first}"]\n')
+        assert Local(suite, tmp_path / "runs").run() == "done"
+        assert len(fake.read_text().splitlines()) == runs
+
+
+def test_of_two_suites_one_runs_the_verbs_that_come_first(fake, tmp_path, monkeypatch):
+    """The other waits until it is done, and it holds on to its lock where its own suite is killed."""
+    suite = suite_of(tmp_path, BLOCK, 'title = "A"\nfirst = ["check"]\n')
+    runs, gate = tmp_path / "runs", tmp_path / "gate"
+    gate.touch()                        # the verb does not end before it is gone
+    monkeypatch.setenv("FAKE_GATE", str(gate))
+    code = f"""
+from cnn_repro.repro.suite import local, trials
+local.COMMAND, local.POLL = {local.COMMAND!r}, 0.02
+local.Local(trials.load({str(tmp_path / "mine.toml")!r}), {str(runs)!r}).run()
+"""
+    for killed in (False, True):
+        other = subprocess.Popen([sys.executable, "-c", code])
+        until = time.monotonic() + 120
+        while not fake.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        if killed:
+            other.kill()
+            other.wait()
+        events = []
+
+        def wait(event, it):
+            events.append(event)
+            if event and "another process runs it" in event:
+                assert len(fake.read_text().splitlines()) == 1
+                gate.unlink()
+
+        assert Local(suite, runs, show=wait).run() == "done" and not gate.exists()
+        # nobody was left to say that it was done: it is done again, after it and not beside it
+        assert len(fake.read_text().splitlines()) == (2 if killed else 1)
+        other.wait(120)
+        for path in (*runs.glob("*.done"), fake):
+            path.unlink()
+        gate.touch()
 
 
 # ---------------------------------------------------------------------------------------- what a person sees of it
@@ -290,6 +382,17 @@ def test_a_run_of_another_process_is_running_and_a_killed_one_is_cut(fake, tmp_p
     assert state_of(trial, tmp_path).status == "waiting"
 
 
+def test_the_steps_of_a_graph_are_its_epochs(tmp_path):
+    """Every step is at all nodes, whatever the recipe's batch."""
+    trial = Trial("gcn", "cora", "paper", 0)
+    record = {"schema": records.SCHEMA, "kind": "training", "id": "x", "status": "interrupted", "reason": "",
+              "wall_seconds": 1.0, "result": {}, "dataset": {"splits": {"train": 140}},
+              "recipe": {"resolved": trial.resolved().resolved}, "history": [{"step": 20, "seconds": 2.0}]}
+    records.write_record(tmp_path / trial.name / "record.json", record)
+    state = state_of(trial, tmp_path)
+    assert state.steps == work_of(trial).steps == 200 and state.seconds_left == pytest.approx(18.0)
+
+
 # -------------------------------------------------------------------------------------------------- the command
 
 def test_the_command_says_what_there_is_and_how_far_it_is(tmp_path, capsys):
@@ -302,6 +405,11 @@ def test_the_command_says_what_there_is_and_how_far_it_is(tmp_path, capsys):
 
 @pytest.mark.parametrize("arguments, said", [
     (["digit"], "no suite 'digit': expected 'digits'"), (["digits", "--jobs", "0"], "--jobs 0: expected 1 or more"),
+    (["digits", "--replicas", "0"], "--replicas 0: expected 1 or more"),
+    (["digits", "--slurm", "x.sh", "--jobs", "2", "--budget", "5"], "--slurm takes no --jobs and no --budget"),
+    (["digits", "--slurm", "x.sh", "--trial", "0"], "--slurm takes no --trial"),
+    (["digits", "--slurm", "x.sh", "--status"], "--slurm takes no --status"),
+    (["digits", "--trial", "0", "--ray", "auto"], "--trial takes no --ray"),
     (["digits", "--trial", "12"], "has the trials 0 to 11"), (["no/where.toml"], "no suite 'no/where.toml'")])
 def test_wrong_arguments_are_one_line(capsys, arguments, said):
     assert cli.main(["suite", *arguments]) == 2
@@ -319,7 +427,28 @@ def test_a_suite_runs_by_command(fake, tmp_path, capsys):
     assert capsys.readouterr().err == "repro: lenet5_modern-digits-smoke-s13: no luck with seed 13\n"
 
 
+def test_replicas_are_those_of_every_trial(fake, tmp_path, capsys, monkeypatch):
+    suite_of(tmp_path, BLOCK)
+    asked, begin = [], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda words, **more: (asked.append(words), begin(words, **more))[1])
+    assert cli.main(["suite", str(tmp_path / "mine.toml"), "--runs", str(tmp_path / "runs"), "--replicas", "2"]) == 0
+    trained = next(words for words in asked if "train" in words)
+    assert cli.parser().parse_args(trained[trained.index("train"):]).replicas == 2
+
+
 # ------------------------------------------------------------------------------------------------- the array script
+
+def test_the_array_script_finds_its_folder_and_says_what_is_not_in_it(tmp_path, capsys):
+    """Slurm does not make the folder of its logs: without it a task ends before its first line."""
+    suite_of(tmp_path, BLOCK, 'title = "A"\nfirst = ["check --keep", "list lenet5"]\n')
+    script, runs = tmp_path / "array.sh", tmp_path / "not" / "there"
+    assert cli.main(["suite", str(tmp_path / "mine.toml"), "--slurm", str(script), "--runs", str(runs)]) == 0
+    output, = [line.split("=")[1] for line in script.read_text().splitlines() if line.startswith("#SBATCH --output")]
+    assert Path(output).parent == runs and runs.is_dir()
+    said = capsys.readouterr().out.splitlines()[1:]
+    assert said == [f"not in it, to be run once by hand: python -m repro check --keep --runs {runs}; "
+                    "python -m repro list lenet5"]
+
 
 @pytest.mark.slow
 def test_the_array_script_trains_what_the_suite_would(tmp_path):
@@ -383,6 +512,32 @@ def test_a_ray_cluster_runs_the_same_trials(fake, tmp_path, monkeypatch):
     assert sum(status == "finished" for status, _ in outcomes(suite, cut).values()) == 3
 
 
+@pytest.mark.slow
+def test_on_ray_the_trials_of_a_machine_share_all_its_gpus(fake, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
+    from cnn_repro.repro.suite.cluster import Cluster
+    monkeypatch.setattr(ray, "init", functools.partial(ray.init, num_cpus=4, num_gpus=4))      # Ray takes one's word
+    monkeypatch.setenv("FAKE_DEVICES", str(tmp_path / "devices"))
+    assert Cluster(suite_of(tmp_path, BLOCK + "seeds = [0, 1]\n"), tmp_path / "runs", "local", 2).run() == "done"
+    seen = (tmp_path / "devices").read_text().splitlines()
+    assert [len(devices.split(",")) for devices in seen] == [2, 2]
+
+
+@pytest.mark.parametrize("machines, jobs, found", [
+    ([{"CPU": 8.0}], 1, (8, 0)), ([{"CPU": 8.0}], 3, (2, 0)), ([{"CPU": 2.0}], 4, (1, 0)), ([{}], 1, (1, 0)),
+    ([{"CPU": 8.0, "GPU": 1.0}], 1, (8, 1)), ([{"CPU": 8.0, "GPU": 1.0}], 4, (2, 1 / 4)),
+    ([{"CPU": 8.0, "GPU": 4.0}], 1, (8, 4)), ([{"CPU": 8.0, "GPU": 4.0}], 4, (2, 1)),
+    # of three on four GPUs one stays idle, of six on four no task lies on two GPUs
+    ([{"CPU": 8.0, "GPU": 4.0}], 3, (2, 1)), ([{"CPU": 8.0, "GPU": 4.0}], 6, (1, 1 / 2)),
+    # the smallest of those that have GPUs
+    ([{"CPU": 8.0, "GPU": 4.0}, {"CPU": 6.0, "GPU": 2.0}, {"CPU": 2.0}], 2, (3, 1))])
+def test_a_task_has_its_share_of_a_machine(machines, jobs, found):
+    from cnn_repro.repro.suite.cluster import share
+    cpus, gpus = share(machines, jobs)
+    assert (cpus, gpus) == found and isinstance(cpus, int)
+    assert gpus < 1 or isinstance(gpus, int)            # Ray takes no other numbers above 1
+
+
 def test_without_ray_one_line_says_what_to_install(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert cli.main(["suite", "digits", "--ray", "auto", "--runs", str(tmp_path)]) == 1
@@ -396,3 +551,15 @@ def test_several_seeds_are_a_suite_of_one_line(fake, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.glob("lenet*/")) == [f"lenet5_modern-digits-smoke-s{n}" for n in range(3)]
     assert cli.main([*command, "x"]) == 2 and "neither like" in capsys.readouterr().err
     assert cli.main([*command, "0-2", "--run", "here"]) == 2 and "for one seed" in capsys.readouterr().err
+    assert cli.main([*command, "3-5", "--quiet"]) == 0          # the result alone
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["4-0"], "seeds '4-0' has none from 4 to 0; expected \"0-4\""), (["0,0"], "seeds '0,0' has 0 twice"),
+    ([""], "neither like"), (["0-2", "--seed", "0"], "--seed 0 and --seeds 0-2: give one of the two")])
+def test_wrong_seeds_are_one_line_and_train_nothing(fake, tmp_path, capsys, arguments, said):
+    assert cli.main(["train", "lenet5_modern", "--dataset", "digits", "--recipe", "smoke", "--seeds", *arguments,
+                     "--runs", str(tmp_path / "runs")]) == 2
+    out, error = capsys.readouterr()
+    assert said in error and error.count("\n") == 1 and not out and not (tmp_path / "runs").exists()

@@ -1,6 +1,7 @@
 """Time, memory and cost of a suite's trials, and what several devices would bring.
 
-    steps          the schedule's, of ⌈training images / batch⌉ an epoch
+    steps          the schedule's, of ⌈training images / batch⌉ an epoch, of a graph one
+    looks          at every view of a held-out image after each epoch, and of a test image at the end
     this machine   steps · probed seconds a step + start-up
     a named GPU    steps · batch · m / m_R / v        m: the network's multiply-adds an image; m_R: ResNet-50's, v: its
                                                       published images a second. A small network fills less of a device
@@ -10,15 +11,14 @@
                                                       A ring's two passes (Patarasuk and Yuan 2009, section 3), none of
                                                       it hidden behind the backward pass
 """
-import math
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from .. import data as datasets
-from ..suite.trials import Suite, Trial
-from ..training.schedule import Schedule
+from ..data import views
+from ..suite.trials import Suite, Trial, schedule_of
 
 RESNET50 = 4.09e9               # multiply-adds of ResNet-50 v1.5 at 224×224, which the published throughputs are of
 A_MACHINE = 8                   # devices behind one link
@@ -47,25 +47,34 @@ def devices() -> dict[str, Device]:
 
 @dataclass(frozen=True)
 class Work:
-    """What a trial has to do. steps in all, images a step; the held-out images are looked at after every epoch."""
+    """What a trial has to do. steps in all, images a step; the held-out images are looked at after every epoch, and a
+    look is at all views of an image."""
     steps: int
     batch: int
     epochs: int
     validation: int
     test: int
+    views: int = 1
+
+    @property
+    def looks(self) -> int:
+        """Images that are only looked at, a view each."""
+        return self.views * (self.epochs * self.validation + self.test)
 
 
 def work_of(trial: Trial) -> Work:
     """Known from card and data set's description alone; nothing needs to be here."""
     resolved, source = trial.resolved().resolved, datasets.source(trial.dataset)
     if source.kind == "graph":              # every step and every look is at all nodes
-        schedule, nodes = Schedule(resolved["schedule"], 1), source.shape[0]
+        nodes = source.shape[0]
+        schedule = schedule_of(resolved, trial.dataset, nodes)
         return Work(schedule.steps, nodes, schedule.epochs, nodes if resolved["validation"] else 0, nodes)
     held_out = resolved["validation"]
     held_out = held_out if held_out >= 1 else round(held_out * source.splits["train"])
     train = source.splits["train"] - int(held_out)
-    schedule = Schedule(resolved["schedule"], math.ceil(train / resolved["batch"]))
-    return Work(schedule.steps, min(resolved["batch"], train), schedule.epochs, int(held_out), source.splits["test"])
+    schedule, test = schedule_of(resolved, trial.dataset, train), resolved.get("test", {})
+    return Work(schedule.steps, min(resolved["batch"], train), schedule.epochs, int(held_out), source.splits["test"],
+                views.count(test.get("views", "one"), test.get("scales", ())))
 
 
 @dataclass(frozen=True)
@@ -81,13 +90,13 @@ class Probe:
 
 def seconds_here(work: Work, probe: Probe) -> float:
     """Looking at an image takes a third of training on it."""
-    looks = work.epochs * work.validation + work.test
-    return probe.start_up + work.steps * probe.seconds_a_step + looks * probe.seconds_a_step / work.batch / PASSES
+    looks = work.looks * probe.seconds_a_step / work.batch / PASSES
+    return probe.start_up + work.steps * probe.seconds_a_step + looks
 
 
 def seconds_on(device: Device, work: Work, probe: Probe, precision: str = "float32") -> float:
     """The least that a trial takes on one such device."""
-    images = work.steps * work.batch + (work.epochs * work.validation + work.test) / PASSES
+    images = work.steps * work.batch + work.looks / PASSES
     return images * probe.multiply_adds / RESNET50 / device.images_per_second[precision]
 
 

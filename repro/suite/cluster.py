@@ -3,6 +3,7 @@
 A task is the same process as here (local.py): a machine that is lost costs what was trained since the last checkpoint,
 since Ray starts the task again elsewhere and the trial goes on in its run directory.
 """
+import math
 import os
 import subprocess
 import sys
@@ -39,11 +40,9 @@ class Cluster(Local):
             raise SuiteError(f"no Ray cluster at {self._address!r} ({str(error).splitlines()[0]}): start one with "
                              "`ray start --head`, or --ray local") from None
         try:
-            cpus = min(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"])
-            gpus = ray.cluster_resources().get("GPU", 0)
-            task = ray.remote(num_cpus=max(1, cpus // self.jobs), num_gpus=1 / self.jobs if gpus else 0,
-                              max_retries=RETRIES)(_train)
-            threads = str(int(max(1, cpus // self.jobs)))
+            cpus, gpus = share([node["Resources"] for node in ray.nodes() if node["Alive"]], self.jobs)
+            task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_train)
+            threads = str(cpus)
             waiting = {}
             for trial in self.suite.trials:
                 if not state_of(trial, self.runs).ended:
@@ -80,6 +79,16 @@ class Cluster(Local):
                     self._show(f"{trial.name}: failed: {said}", self)
             self._show(None, self)
         return "done"
+
+
+def share(machines: list[dict], jobs: int) -> tuple[int, int | float]:
+    """(CPUs, GPUs) of a task, `jobs` on each machine: of the smallest, and where some have GPUs of those alone.
+
+    Several jobs on one GPU take equal parts of it, for Ray gives parts of one GPU, and never of two.
+    """
+    machines = [one for one in machines if one.get("GPU")] or machines
+    cpus, gpus = (min(one.get(key, least) for one in machines) for key, least in (("CPU", 1), ("GPU", 0)))
+    return int(max(1, cpus // jobs)), int(gpus // jobs) if gpus >= jobs or not gpus else 1 / math.ceil(jobs / gpus)
 
 
 def _train(command: list[str], arguments: list[str], log: str, threads: str) -> tuple[int, str]:

@@ -5,6 +5,9 @@ resumes what was cut and goes on. Several of these may work at one suite, on one
 the run directories' locks keep them apart.
 """
 import contextlib
+import fcntl
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .state import held, state_of
+from .state import held, saved_step, state_of
 from .trials import Suite, Trial
 
 COMMAND = [sys.executable, "-m", "cnn_repro.repro"]
@@ -56,20 +59,41 @@ class Local:
                 self._stop()
 
     def _first(self) -> str | None:
-        """The verbs before the trials, one after the other; a failed one does not keep the trials back."""
-        for index, arguments in enumerate(self.suite.first, 1):
-            name = f"{self.suite.name}-{index}-{arguments[0]}"
+        """The verbs before the trials, one after the other; a failed one does not keep the trials back.
+
+        What is done leaves NAME.done, NAME with a hash of arguments and backend: on another one it is done again. Of
+        several suites one at a time runs it, and the others wait.
+        """
+        for arguments in self.suite.first:
+            asked = json.dumps([arguments, os.environ.get("KERAS_BACKEND", "tensorflow")])
+            name = f"{self.suite.name}-{arguments[0]}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
             done = self.runs / f"{name}.done"
-            if done.exists():
-                continue
-            self._start(name, [*arguments, *(["--runs", str(self.runs)] if arguments[0] in ("check", "bench") else [])])
-            while self.working:
-                if reason := self._interrupted():
+            with open(self.runs / f"{name}.lock", "a", encoding="utf-8") as lock:
+                if reason := self._taken(lock, name):
                     return reason
-                self._look()
-            if name not in self.failed:
-                done.touch()
+                if done.exists():
+                    continue
+                # the verb holds the lock too: it may outlive a killed suite
+                self._start(name, in_folder(arguments, self.runs), pass_fds=[lock.fileno()])
+                while self.working:
+                    if reason := self._interrupted():
+                        return reason
+                    self._look()
+                if name not in self.failed:
+                    done.touch()
         return None
+
+    def _taken(self, lock, name: str) -> str | None:
+        """Wait for the lock; the reason if the suite is to stop before."""
+        while True:
+            try:
+                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._once_elsewhere(name, "another process runs it")
+            if reason := self._interrupted():
+                return reason
+            time.sleep(POLL)
+            self._show(None, self)
 
     def _trials(self) -> str:
         left = list(self.suite.trials)
@@ -87,23 +111,28 @@ class Local:
     def _elsewhere(self, trial: Trial) -> bool:
         """Another suite's trial, or one that outlived a killed suite: it is waited for, and taken up where it is cut."""
         others = held(self.runs / trial.name)
-        if others and trial.name not in self._seen_elsewhere:
-            self._seen_elsewhere.add(trial.name)
-            self._show(f"{trial.name}: another process trains it", self)
+        if others:
+            self._once_elsewhere(trial.name, "another process trains it")
         return others
 
+    def _once_elsewhere(self, name: str, what: str) -> None:
+        if name not in self._seen_elsewhere:
+            self._seen_elsewhere.add(name)
+            self._show(f"{name}: {what}", self)
+
     # ---------------------------------------------------------------------------------------------- processes
-    def _start(self, name: str, arguments: list[str], trial: Trial | None = None) -> None:
+    def _start(self, name: str, arguments: list[str], trial: Trial | None = None, pass_fds=()) -> None:
         environment = dict(os.environ)
         if self.jobs > 1:                               # else every process would take every core
             share = str(max(1, (os.cpu_count() or 1) // self.jobs))
             environment = {**dict.fromkeys(THREADS, share), **environment}
         # a second seed need not compile what the first one did
         environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(self.runs.resolve() / ".compiled"))
-        reached = state_of(trial, self.runs).step if trial else 0
+        reached = saved_step(trial, self.runs) if trial else 0
         with open(self.runs / f"{name}.log", "ab") as log:
             process = subprocess.Popen([*COMMAND, *arguments], stdout=log, env=environment,
-                                       stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+                                       stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                                       pass_fds=pass_fds)
         self.working.append(Job(name, process, trial))
         self._show(f"{name}: goes on at step {reached}" if reached else f"{name}: begun", self)
 
@@ -126,7 +155,7 @@ class Local:
         self._show(None, self)
 
     def _stop(self) -> None:
-        """SIGTERM to what still runs; its checkpoint is waited for."""
+        """SIGTERM to what still runs; its checkpoint is waited for, but not for ever."""
         for job in self.working:
             with contextlib.suppress(ProcessLookupError):
                 job.process.terminate()
@@ -134,11 +163,17 @@ class Local:
         for job in self.working:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 job.process.wait(max(0.1, until - time.monotonic()))
+            how = "stopped"
             if job.process.poll() is None:
                 job.process.kill()
                 job.process.wait()
-            self._show(f"{job.name}: stopped at step {state_of(job.trial, self.runs).step}" if job.trial else
-                       f"{job.name}: stopped", self)
+                how = "killed"
+            state = state_of(job.trial, self.runs) if job.trial else None
+            if state and state.ended:
+                how = state.outcome
+            elif state:
+                how += f"; goes on at step {saved_step(job.trial, self.runs)}"
+            self._show(f"{job.name}: {how}", self)
         self.working.clear()
 
     # ------------------------------------------------------------------------------------------- being stopped
@@ -158,6 +193,11 @@ class Local:
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
+
+
+def in_folder(arguments, runs: Path) -> list[str]:
+    """The arguments of a verb that comes first, with the suite's folder where it writes a record."""
+    return [*arguments, *(["--runs", str(runs)] if arguments[0] in ("check", "bench") else [])]
 
 
 def last_line(path: Path) -> str:

@@ -30,7 +30,9 @@ exit $code
 
 
 def write(path: Path, suite: Suite, asked: str, runs: Path, more=()) -> None:
-    """Write the script. asked: the suite's name or file; runs: where the run directories go."""
+    """Write the script. asked: the suite's name or file; runs: where the run directories go, and Slurm's logs: without
+    that folder it ends every task before its first line, and says so nowhere."""
+    Path(runs).mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-m", "cnn_repro.repro", "suite", asked, "--runs", str(runs), *more]
     text = SCRIPT.format(title=suite.title, count=len(suite.trials), name=suite.name, last=len(suite.trials) - 1,
                          runs=shlex.quote(str(runs)), command=shlex.join(words))

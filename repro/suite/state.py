@@ -1,14 +1,13 @@
 """How far a trial is, read from its run directory alone: whoever trains it, here or on another machine."""
 import fcntl
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import record as records
+from ..training import checkpoint
 from ..training.run_directory import ENDED
-from ..training.schedule import Schedule
-from .trials import Trial
+from .trials import Trial, schedule_of
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,18 @@ def state_of(trial: Trial, runs: Path) -> State:
     status = record["status"]
     if status == "running" and not held(path):
         status = "cut"
-    steps_an_epoch = math.ceil(record["dataset"]["splits"]["train"] / record["recipe"]["resolved"]["batch"])
-    steps = Schedule(record["recipe"]["resolved"]["schedule"], steps_an_epoch).steps
+    steps = schedule_of(record["recipe"]["resolved"], trial.dataset, record["dataset"]["splits"]["train"]).steps
     history = record["history"]
     spent, taken = sum(row["seconds"] for row in history), history[-1]["step"] if history else 0
     last = _last_step(path / "log.jsonl")
     return State(status, max(last, taken), steps, spent / taken if taken else None,
                  record["result"].get("test_error"), record["wall_seconds"], record["reason"])
+
+
+def saved_step(trial: Trial, runs: Path) -> int:
+    """The step at which the trial would go on: its newest checkpoint's, which the log may be beyond."""
+    found = checkpoint.found(Path(runs) / trial.name / "checkpoints")
+    return int(checkpoint.NAME.fullmatch(found[0].name)[1]) if found else 0
 
 
 def held(path: Path) -> bool:
