@@ -286,8 +286,14 @@ def train(options):
     card = card_of(options.network)
     published = [result.dataset for result in card.results if result.architecture == options.network]
     dataset = options.dataset or next((name for name in published if has(name)), published[0] if published else None)
+    if dataset and not options.dataset and not has(dataset):
+        raise UsageError(f"{options.network}'s paper used {dataset}, which the suite does not have: choose a data set with "
+                         "--dataset NAME (python -m repro data list)")
     overrides = dict(assignment(text) for text in options.overrides)
-    overrides.update({key: getattr(options, key) for key in ("precision", "compile") if getattr(options, key)})
+    for key in ("precision", "compile"):
+        short = getattr(options, key)
+        if short and overrides.setdefault(key, short) != short:
+            raise UsageError(f"--{key} {short} and --set {key}={overrides[key]}: give one of them")
     card.recipe(options.network, options.recipe, overrides)         # wrong names end here, before TensorFlow starts
     _known_dataset(dataset)
     _at_least_one(options, "replicas")

@@ -5,6 +5,7 @@ that the run is finished.
 """
 import contextlib
 import json
+import random
 import sys
 import time
 from importlib import import_module
@@ -149,11 +150,20 @@ class _Job:
     def model(self) -> keras.Model:
         """The network with fresh weights of the seed, in the recipe's precision."""
         with _policy(POLICIES[self.recipe.get("precision", "float32")]):
-            keras.utils.set_random_seed(self.seed)  # initialisation and dropout; order and augmentation have their own
+            _seed_chance(self.seed)                 # initialisation and dropout; order and augmentation have their own
             return build(
                 self.network.name, classes=len(self.loaded.classes), classifier_activation=None,
                 input_shape=self.feed.input_shape, auxiliary=bool(self.recipe["loss"].get("auxiliary")),
                 layers=explicit if self.layers == "explicit" else keras.layers)
+
+
+def _seed_chance(seed: int) -> None:
+    """keras.utils.set_random_seed, which takes TensorFlow in wherever it is installed: on JAX without that."""
+    if keras.backend.backend() == "tensorflow":
+        keras.utils.set_random_seed(seed)
+    else:
+        random.seed(seed)
+        np.random.seed(seed)
 
 
 def _carry_out(entry: dict, before: dict | None, directory: RunDirectory, job: _Job) -> None:
