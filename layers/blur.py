@@ -13,6 +13,7 @@ The reflected border, ⌊(m−1)/2⌋ positions before and ⌈(m−1)/2⌉ after
 """
 from functools import reduce
 from math import comb
+from operator import add
 
 import keras
 from keras import ops
@@ -57,7 +58,7 @@ def blur(x, window: Window):
     for axis, one in enumerate(_axis_by_axis(window)):
         space = list(space_of(x))
         space[axis] = one.outputs(space)[axis]
-        x = reduce(ops.add, (b * view for b, view in zip(binomial(window.size[axis]), taps(x, one, space))))
+        x = reduce(add, (b * view for b, view in zip(binomial(window.size[axis]), taps(x, one, space))))
     return x
 
 

@@ -14,6 +14,7 @@ Source: lecture note 001, section 3.1; Krizhevsky et al. 2012, section 3.4 (over
 """
 from functools import reduce
 from itertools import accumulate
+from operator import add
 
 import keras
 from keras import ops
@@ -58,7 +59,7 @@ def _mean(x, window):
     # where PyTorch has more positions to pad after than before, Keras repeats the border and counts it as input
     uneven = keras.backend.backend() == "torch" and any(low != high for low, high in window.pads(space_of(x)))
     if uneven or _volumes_without_a_kernel(x):
-        return reduce(ops.add, _views(x, window, 0)) / _positions(x, window)
+        return reduce(add, _views(x, window, 0)) / _positions(x, window)
     return ops.average_pool(x, window.size, window.strides, window.padding, data_format="channels_last")
 
 
@@ -75,7 +76,7 @@ def _views(x, window, beyond):
 
 def _positions(x, window):
     """m: how many positions of each window lie inside x, (1, *outputs, 1)."""
-    return reduce(ops.add, _views(ops.ones_like(x[:1, ..., :1]), window, 0))
+    return reduce(add, _views(ops.ones_like(x[:1, ..., :1]), window, 0))     # ops.add takes no images for a bias
 
 
 def max_pool_gradient(dy, y, x, window: Window):

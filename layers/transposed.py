@@ -25,7 +25,8 @@ def convolve_transposed(x, kernel, strides=1, padding="valid", output_padding=No
     Of an axis of n positions, with e = (size − 1)·dilation + 1, Keras makes
         valid   n·s + max(e − s, 0)             (n − 1)·s + e + output_padding
         same    n·s                             (n − 1)·s + (e mod 2) + output_padding
-    on the left where output_padding is None. output_padding: None, an integer below the stride, or one an axis. A
+    on the left where output_padding is None. output_padding: None, an integer below the stride, which `same` reaches
+    where e is even, or one an axis. A
     stride and a dilation above 1 go together, and the batch may be empty. Any floating dtype, the same for both;
     `data_format` is that of x and of the result.
     """
@@ -36,7 +37,9 @@ def convolve_transposed(x, kernel, strides=1, padding="valid", output_padding=No
 def _convolve_transposed(x, kernel, strides, padding, output_padding, dilation_rate, data_format):
     window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
     check_channels(window.check_axes(x.shape, data_format)[1], kernel.shape[-1], kernel)
-    if any(more is not None and not 0 <= more < s for more, s in zip(_each(output_padding, window), window.strides)):
+    even = [window.padding == "same" and e % 2 == 0 for e in window.extent]     # there the stride itself is in reach
+    if any(more is not None and not 0 <= more < s + one_more
+           for more, s, one_more in zip(_each(output_padding, window), window.strides, even)):
         raise ValueError(f"output_padding={output_padding!r} must be below strides={window.strides} and not negative.")
 
     def forward(x, kernel):
