@@ -139,7 +139,7 @@ def test_the_check_notices(sabotage, rows, monkeypatch):
 
 
 def test_second_derivatives_are_of_the_square():
-    """Of (3x)²: 18·x·dy is its gradient. Of 3x alone, which is linear, those of x would be zeros whatever is written."""
+    """Of (3x)²: 18·x·dy is its gradient. Of 3x alone, which is linear, those of x would be zeros."""
     x, dy, direction = numbers(4, seed=1), numbers(4, seed=2), numbers(4, seed=3)
     of_x, of_dy = check.second_derivatives(lambda x: 3 * x, [x], dy, [direction])
     np.testing.assert_allclose(of_x, 18 * dy * direction, rtol=1e-5)

@@ -51,8 +51,8 @@ def gradients(function: Callable, tensors, dy, form: str = "") -> list[np.ndarra
 def second_derivatives(function: Callable, tensors, dy, directions) -> list[np.ndarray]:
     """Gradients, of the tensors and dy, of Σ directions·gradients(function², tensors, dy).
 
-    The square makes what reaches the operator's backward pass, 2·y·dy, depend on its input, as in every network. A dy of
-    its own would leave out how the backward pass depends on the output, and of a linear operator all but zeros.
+    The square makes what reaches the operator's backward pass, 2·y·dy, depend on its input, as in every network.
+    A dy of its own would leave out how the backward pass depends on the output, and of a linear operator all but zeros.
     """
     directions = to_tensors(directions)
 

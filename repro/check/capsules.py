@@ -75,7 +75,8 @@ def _primary(random, strides, padding, images=2) -> Case:
         y = stock_convolution(x, w, (strides, strides), padding, 1, 1) + b
         return _squash(ops.reshape(y, (-1, int(np.prod(y.shape[1:])) // 3, 3)))
 
-    return Case("PrimaryCapsules", f"3×4, kernel 2×2, stride {strides}, {padding}" + ("" if images else ", no images"), {
+    return Case("PrimaryCapsules", f"3×4, kernel 2×2, stride {strides}, {padding}"
+                + ("" if images else ", no images"), {
         "input": random.normal(size=(images, 3, 4, 2)), "kernel": random.normal(size=(2, 2, 2, 6)),
         "bias": random.normal(size=6)}, layer.capsules_of, stock,
         lambda x, w, b: reference.squash(convolved(x, w, b).reshape(images, per_image, 3)), loops)

@@ -28,7 +28,7 @@ OWN_WRONG = [
     ("DynamicRouting", (2, 5, 3), dict(capsules=2, dimension=0), "dimension=0 must be positive"),
     ("PrimaryCapsules", IMAGES, dict(channels=0, dimension=3, kernel_size=3), "channels=0 must be positive"),
     ("PrimaryCapsules", IMAGES, dict(channels=2, dimension=3, kernel_size=3, strides=0), "strides=0 must be positive"),
-    ("PrimaryCapsules", IMAGES, dict(channels=2, dimension=3, kernel_size=3, padding="foo"), "'foo' must be one of val"),
+    ("PrimaryCapsules", IMAGES, dict(channels=2, dimension=3, kernel_size=3, padding="foo"), "'foo' must be one"),
 ]
 
 CALLS_WRONG = [
