@@ -29,7 +29,7 @@ from .initializer import another
 from .normalization import BatchNormalization
 from .pooling import max_pool
 from .structure import add
-from .window import space_of
+from .window import check_positive, differ, space_of
 
 KINDS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
 
@@ -41,6 +41,7 @@ def attend(theta, phi, g, kind="embedded_gaussian", pair_kernel=None):
     pair_kernel: for "concatenation" w as (2·D, 1).
     """
     _known(kind)
+    _check(theta.shape, phi.shape, g.shape, kind, pair_kernel)
     share = 1 / ops.cast(ops.shape(phi)[1], phi.dtype)
     if kind == "dot_product":
         return gather(dot_products(theta, phi, share), g)
@@ -52,6 +53,17 @@ def attend(theta, phi, g, kind="embedded_gaussian", pair_kernel=None):
 def _known(kind):
     if kind not in KINDS:
         raise ValueError(f"no pairwise function {kind!r}; there are {', '.join(KINDS)}")
+
+
+def _check(theta, phi, g, kind, pair_kernel):
+    """ValueError where the shapes do not go together, as far as they are known."""
+    if not len(theta) == len(phi) == len(g) == 3 or any(
+            differ(*pair) for pair in ((theta[0], phi[0]), (phi[0], g[0]), (phi[1], g[1]), (theta[2], phi[2]))):
+        raise ValueError(f"theta, phi and g have the shapes {tuple(theta)}, {tuple(phi)} and {tuple(g)}; "
+                         "they must be (N, P, D), (N, M, D) and (N, M, C).")
+    if kind == "concatenation" and tuple(getattr(pair_kernel, "shape", ())) != (2 * theta[2], 1):
+        raise ValueError(f"kind='concatenation' takes a pair_kernel of shape {(2 * theta[2], 1)}, "
+                         f"not {tuple(getattr(pair_kernel, 'shape', ()))}.")
 
 
 def dot_products(theta, phi, share=1):
@@ -120,6 +132,8 @@ class NonLocal(keras.layers.Layer):
         self.kind, self.normalize = kind, bool(normalize)
         self.channels = None if channels is None else int(channels)
         self.subsample = int(subsample) if isinstance(subsample, int) else tuple(int(factor) for factor in subsample)
+        check_positive(subsample=self.subsample if isinstance(subsample, int) else min(self.subsample, default=0),
+                       channels=1 if channels is None else self.channels)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         if self.normalize:
             self.normalization = BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer="zeros",

@@ -13,6 +13,7 @@ The reflected border, ⌊(m−1)/2⌋ positions before and ⌈(m−1)/2⌉ after
 """
 from functools import reduce
 from math import comb
+from operator import add
 
 import keras
 from keras import ops
@@ -34,8 +35,7 @@ def blur_pool(x, pool_size=3, strides=2, padding="reflect", data_format="channel
     axes = len(x.shape) - 2
     size = (pool_size,) * axes if isinstance(pool_size, int) else tuple(pool_size)
     window = Window.of(size, strides, "valid")
-    if min(size + window.strides) < 1:
-        raise ValueError(f"pool_size and strides are at least 1, not {pool_size} and {strides}.")
+    window.check_axes(x.shape)
     if padding == "reflect":
         x = reflect_pad(x, [((k - 1) // 2, k // 2) for k in size])
     for axis, (n, k) in enumerate(zip(x.shape[1:-1], size), 1):
@@ -58,7 +58,7 @@ def blur(x, window: Window):
     for axis, one in enumerate(_axis_by_axis(window)):
         space = list(space_of(x))
         space[axis] = one.outputs(space)[axis]
-        x = reduce(ops.add, (b * view for b, view in zip(binomial(window.size[axis]), taps(x, one, space))))
+        x = reduce(add, (b * view for b, view in zip(binomial(window.size[axis]), taps(x, one, space))))
     return x
 
 
@@ -83,6 +83,8 @@ def reflect_pad(x, pads):
 
     x (N, *space, C); pads: (before, after) integers an axis, below its size → (N, *(before + n + after), C).
     """
+    if len(pads) != len(x.shape) - 2:
+        raise ValueError(f"pads={pads!r} must be (before, after) for each of {len(x.shape) - 2} spatial axes.")
     for axis, (n, pair) in enumerate(zip(x.shape[1:-1], pads), 1):
         if n is not None and n <= max(pair):
             raise ValueError(f"Axis {axis} of the input has size {n}, too few to reflect {max(pair)} of them.")

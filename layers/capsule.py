@@ -30,7 +30,8 @@ from .activation import softmax_gradient
 from .convolution import convolve
 from .dense import add_bias
 from .gradient import with_gradient
-from .window import Window, space_of
+from .loss import one_hot
+from .window import Window, check_positive, differ, space_of
 
 PRESENT, ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5          # m⁺, m⁻ and λ of equation (4)
 
@@ -96,6 +97,9 @@ def prediction_gradients(dy, u, kernel):
 
 def routing(predictions, iterations=3):
     """Dynamic routing of predictions û (N, J, I, E) to capsules v (N, J, E): procedure 1."""
+    if len(predictions.shape) != 4 or iterations < 1:
+        raise ValueError(f"Predictions of shape {tuple(predictions.shape)} and iterations={iterations} must be "
+                         "(N, J, I, E) and 1 or more.")
     return with_gradient(lambda predictions: _iterate(predictions, iterations)[-1][-1],
                          lambda dv, v, predictions: routing_gradient(dv, predictions, iterations), predictions)
 
@@ -144,9 +148,12 @@ def routing_gradient(dv, predictions, iterations):
 def margin_loss(labels, lengths):
     """E of each image: lengths (N, K) of the class capsules → (N,).
 
-    labels: (N,) integers, or T as (N, K) zeros and ones where several classes may be present at once.
+    labels: (N,) integers, of which one that is no class makes E NaN, or T as (N, K) zeros and ones where several classes may be present at once.
     """
-    present = ops.one_hot(labels, lengths.shape[-1]) if len(labels.shape) == 1 else labels
+    present = one_hot(labels, lengths) if len(labels.shape) == 1 else labels
+    if len(present.shape) != 2 or any(differ(*pair) for pair in zip(present.shape, lengths.shape)):
+        raise ValueError(f"Labels of shape {tuple(labels.shape)} do not go with lengths of shape "
+                         f"{tuple(lengths.shape)}: they must be (N,) or (N, K).")
     present = ops.cast(present, lengths.dtype)
 
     def forward(lengths):
@@ -176,6 +183,10 @@ class PrimaryCapsules(keras.layers.Layer):
         super().__init__(**kwargs)
         self.channels, self.dimension = int(channels), int(dimension)
         self.kernel_size, self.strides, self.padding = int(kernel_size), int(strides), padding.lower()
+        check_positive(channels=self.channels, dimension=self.dimension, kernel_size=self.kernel_size,
+                       strides=self.strides)
+        if self.padding not in ("valid", "same"):
+            raise ValueError(f"padding={padding!r} must be one of valid, same.")
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):
@@ -227,6 +238,7 @@ class DynamicRouting(keras.layers.Layer):
     def __init__(self, capsules, dimension, iterations=3, kernel_initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.capsules, self.dimension, self.iterations = int(capsules), int(dimension), int(iterations)
+        check_positive(capsules=self.capsules, dimension=self.dimension)
         if self.iterations < 1:
             raise ValueError(f"iterations={iterations} must be 1 or more.")
         self.kernel_initializer = keras.initializers.get(

@@ -18,7 +18,7 @@ from .activation import activate
 from .batch import for_any_batch
 from .dense import add_bias
 from .gradient import with_gradient
-from .window import (Window, at_least_zero, crop, dilate, from_channels_last, pad, scatter, space_of, taps,
+from .window import (Window, at_least_zero, check_groups, crop, dilate, from_channels_last, pad, scatter, space_of, taps,
                      to_channels_last)
 
 # where the forms of the kernel's gradient change places, see there
@@ -30,7 +30,8 @@ def convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format
 
     The number of groups follows from the kernel's channels, as in keras.ops.conv. Unlike there, a stride and a
     dilation above 1 go together, padding may be "causal" (all before the first position), and the batch may be empty.
-    Any floating dtype, the same for both; `data_format` is that of x and of the result.
+    Any floating dtype, the same for both; `data_format` is that of x and of the result. ValueError, in one line, for
+    arguments that do not go together, a kernel larger than the unpadded input among them: as of the operators below.
     """
     return for_any_batch(lambda x: convolve_batch(x, kernel, strides, padding, dilation_rate, data_format), x)
 
@@ -38,6 +39,7 @@ def convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format
 def convolve_batch(x, kernel, strides, padding, dilation_rate, data_format):
     """`convolve` of one image at least."""
     window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
+    check_groups(window.check(x.shape, data_format, ("valid", "same", "causal")), kernel)
 
     def forward(x, kernel):
         return convolution(x, kernel, window)

@@ -20,7 +20,8 @@ from keras import ops
 from .batch import for_any_batch
 from .convolution import ForAnyBatch, convolve_batch
 from .gradient import with_gradient
-from .window import Window, at_least_zero, crop, from_channels_last, pad, space_of, taps, to_channels_last
+from .window import (Window, at_least_zero, check_channels, crop, from_channels_last, pad, space_of, taps,
+                     to_channels_last)
 
 
 def depthwise_convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format="channels_last"):
@@ -35,6 +36,7 @@ def depthwise_convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, d
 
 def _depthwise_convolve(x, kernel, strides, padding, dilation_rate, data_format):
     window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
+    check_channels(window.check(x.shape, data_format), kernel.shape[-2], kernel)
 
     def forward(x, kernel):
         return depthwise_convolution(x, kernel, window)
@@ -133,6 +135,9 @@ def separable_convolve(x, depthwise_kernel, pointwise_kernel, strides=1, padding
 
 
 def _separable_convolve(x, depthwise_kernel, pointwise_kernel, strides, padding, dilation_rate, data_format):
+    if max(pointwise_kernel.shape[:-2], default=0) != 1:
+        raise ValueError("A pointwise kernel has one tap, (1, …, C·m, K), not the shape "
+                         f"{tuple(pointwise_kernel.shape)}.")
     y = _depthwise_convolve(x, depthwise_kernel, strides, padding, dilation_rate, data_format)
     return convolve_batch(y, pointwise_kernel, 1, "valid", 1, data_format)
 

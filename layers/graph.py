@@ -37,6 +37,7 @@ from .dense import add_bias, multiply
 from .gradient import with_gradient
 from .initializer import another
 from .structure import add
+from .window import check_positive, differ
 
 RULES = ("renormalized", "single_parameter", "neighbours", "scaled_laplacian")
 
@@ -45,8 +46,9 @@ def graph_convolve(h, graph, kernel):
     """Â H W for the features h (V, F) or (B, V, F) of V nodes and kernel (F, F′) → (V, F′) or (B, V, F′).
 
     graph: Â as an array, (V, V) or (B, V, V); or, for h (V, F), a pair of edges (E, 2), integers (source, target),
-    and weights (E,). The array and the weights have a gradient, the edges have none.
+    and weights (E,). The array and the weights have a gradient, the edges have none. ValueError for other shapes.
     """
+    _check_call("graph_convolve", h, graph, kernel)
     along = propagate_edges if isinstance(graph, tuple) else propagate
     if kernel.shape[0] < kernel.shape[1]:               # (Â H) W = Â (H W): the narrower one goes along the edges
         return multiply(along(h, graph), kernel)
@@ -81,8 +83,9 @@ def send(h, sources, targets, weights):
 def chebyshev_convolve(h, graph, kernels):
     """Σ_k T_k(L̃) H W_k for the features h as in `graph_convolve` and two kernels W_k (F, F′) or more.
 
-    graph: L̃ as an array, or as (edges, weights), of the rule "scaled_laplacian".
+    graph: L̃ as an array, or as (edges, weights), of the rule "scaled_laplacian". ValueError for other shapes.
     """
+    _check_call("chebyshev_convolve", h, graph, *kernels)
     terms = [multiply(h, kernel) for kernel in kernels]
     if not isinstance(graph, tuple):
         return _chebyshev(terms, graph, lambda h, adjacency: ops.matmul(adjacency, h), feature_gradient,
@@ -161,6 +164,8 @@ def normalized_adjacency(adjacency, rule="renormalized"):
     a = np.asarray(adjacency)
     a = a if np.issubdtype(a.dtype, np.floating) else a.astype("float64")
     _known(rule)
+    if a.ndim not in (2, 3) or a.shape[-1] != a.shape[-2]:
+        raise ValueError(f"The adjacency has shape {a.shape}; it must be (V, V) or (B, V, V).")
     loops = np.eye(a.shape[-1], dtype=a.dtype)
     if rule == "renormalized":
         a = a + loops
@@ -184,6 +189,8 @@ def normalized_edges(edges, nodes, weights=None, rule="renormalized"):
     edges = np.asarray(edges, "int32").reshape(-1, 2)
     weights = np.ones(len(edges)) if weights is None else np.asarray(weights, "float64")
     _known(rule)
+    if edges.size and not 0 <= edges.min() <= edges.max() < nodes:
+        raise ValueError(f"The edges name nodes from {edges.min()} to {edges.max()}; there are {nodes}, from 0 on.")
     loops = np.repeat(np.arange(nodes, dtype="int32")[:, None], 2, axis=1)
     if rule == "renormalized":
         edges, weights = np.concatenate([edges, loops]), np.concatenate([weights, np.ones(nodes)])
@@ -238,6 +245,7 @@ class _OnGraphs(keras.layers.Layer):
                  bias_initializer="zeros", kernel_regularizer=None, **kwargs):
         super().__init__(**kwargs)
         self.units, self.use_bias = int(units), bool(use_bias)
+        check_positive(units=self.units)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -327,11 +335,24 @@ class ChebyshevConvolution(_OnGraphs):
         return {**super().get_config(), "order": self.order}
 
 
-def _checked_shapes(layer, shapes) -> tuple:
+def _check_call(who, h, graph, *kernels):
+    """ValueError where features, graph and kernels do not go together, as far as they are known."""
+    if isinstance(graph, list):
+        raise ValueError("The graph is an array Â or a tuple (edges, weights), not a list.")
+    features = _checked_shapes(who, [h.shape, *(one.shape for one in (graph if isinstance(graph, tuple) else [graph]))])
+    for kernel in kernels:
+        if len(kernel.shape) != 2 or differ(kernel.shape[0], features[-1]):
+            raise ValueError(f"The kernel has shape {tuple(kernel.shape)}, for {features[-1]} features it must be "
+                             f"({features[-1]}, F′).")
+
+
+def _checked_shapes(who, shapes) -> tuple:
     """The features' shape, if the others go with it."""
-    if not isinstance(shapes[0], (tuple, list)) or len(shapes) not in (2, 3):
-        raise ValueError(f"{layer} takes [features, adjacency] or [features, edges, weights].")
+    if isinstance(shapes[0], (int, type(None))) or len(shapes) not in (2, 3):
+        raise ValueError(f"{who} takes [features, adjacency] or [features, edges, weights].")
     features, *graph = (tuple(shape) for shape in shapes)
+    if len(features) not in (2, 3):
+        raise ValueError(f"The features have shape {features}; they must be (V, F) or (B, V, F).")
     if len(graph) == 1:
         nodes = features[:-1]
         if len(graph[0]) != len(features) or not _agree(graph[0], (*nodes, nodes[-1])):
@@ -345,4 +366,4 @@ def _checked_shapes(layer, shapes) -> tuple:
 
 def _agree(shape, other) -> bool:
     """Equal as far as they are known."""
-    return len(shape) == len(other) and all(a is None or b is None or a == b for a, b in zip(shape, other))
+    return len(shape) == len(other) and not any(differ(a, b) for a, b in zip(shape, other))

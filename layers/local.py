@@ -17,7 +17,7 @@ from keras import ops
 
 from .activation import activate
 from .gradient import with_gradient
-from .window import Window, crop, from_channels_last, pad, scatter, space_of, taps, to_channels_last
+from .window import Window, crop, differ, from_channels_last, pad, scatter, space_of, taps, to_channels_last
 
 
 def locally_connect(x, kernel, kernel_size, strides=1, padding="valid", data_format="channels_last"):
@@ -28,6 +28,11 @@ def locally_connect(x, kernel, kernel_size, strides=1, padding="valid", data_for
     same for both. Raises ValueError for an image whose size is unknown or smaller than the window.
     """
     window = Window.of(kernel_size, strides, padding)
+    space, channels = window.check_axes(x.shape, data_format)
+    expected = (prod(known_outputs(window, space)), window.count * channels)
+    if len(kernel.shape) != 3 or any(differ(*pair) for pair in zip(kernel.shape, expected)):
+        raise ValueError(f"The kernel has shape {tuple(kernel.shape)}, for this input and window it must be "
+                         f"({expected[0]}, {expected[1]}, K).")
 
     def forward(x, kernel):
         y = ops.matmul(windows_of(x, window), kernel)                                   # (P, N, K)

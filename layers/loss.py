@@ -35,13 +35,22 @@ def cross_entropy_gradient(de, z, target):
     return ops.expand_dims(de, -1) * (softmax(z) - target)
 
 
+def one_hot(labels, logits):
+    """1 at the class of each number in labels (…), 0 at the others (…, K); NaN for a number that is no class.
+
+    keras.ops.one_hot makes zeros of it on TensorFlow and JAX: a loss that is too small, and training that goes on. An
+    error would have to wait for the labels' values, in every step.
+    """
+    chosen = ops.equal(ops.expand_dims(labels, -1), ops.arange(logits.shape[-1]))
+    return ops.where(ops.any(chosen, axis=-1, keepdims=True), ops.cast(chosen, logits.dtype), float("nan"))
+
+
 def _distribution(labels, logits):
     """t for class numbers or for t itself."""
     if len(labels.shape) == len(logits.shape):
         if all(None in pair or pair[0] == pair[1] for pair in zip(labels.shape, logits.shape)):
             return ops.stop_gradient(ops.cast(labels, logits.dtype))
     elif len(labels.shape) == len(logits.shape) - 1:
-        chosen = ops.equal(ops.expand_dims(labels, -1), ops.arange(logits.shape[-1]))
-        return ops.where(ops.any(chosen, axis=-1, keepdims=True), ops.cast(chosen, logits.dtype), float("nan"))
+        return one_hot(labels, logits)
     raise ValueError(f"Labels of shape {tuple(labels.shape)} are neither class numbers nor distributions "
                      f"for logits of shape {tuple(logits.shape)}.")

@@ -14,6 +14,7 @@ Source: lecture note 001, section 3.1; Krizhevsky et al. 2012, section 3.4 (over
 """
 from functools import reduce
 from itertools import accumulate
+from operator import add
 
 import keras
 from keras import ops
@@ -21,20 +22,24 @@ from keras import ops
 from .activation import activate
 from .dense import add_bias
 from .gradient import with_gradient
-from .window import Window, crop, from_channels_last, pad, scatter, space_of, taps, to_channels_last
+from .window import Window, check_positive, crop, from_channels_last, pad, scatter, space_of, taps, to_channels_last
 
 
 def max_pool(x, pool_size, strides=None, padding="valid", data_format="channels_last"):
     """Maximum over windows of x (N, *space, C) → (N, *outputs, C)."""
-    return _pool(x, Window.of(pool_size, strides or pool_size, padding), data_format, _largest, max_pool_gradient)
+    strides = pool_size if strides is None else strides
+    return _pool(x, Window.of(pool_size, strides, padding), data_format, _largest, max_pool_gradient)
 
 
 def average_pool(x, pool_size, strides=None, padding="valid", data_format="channels_last"):
     """Mean over windows of x (N, *space, C) → (N, *outputs, C)."""
-    return _pool(x, Window.of(pool_size, strides or pool_size, padding), data_format, _mean, average_pool_gradient)
+    strides = pool_size if strides is None else strides
+    return _pool(x, Window.of(pool_size, strides, padding), data_format, _mean, average_pool_gradient)
 
 
 def _pool(x, window, data_format, operator, gradient):
+    window.check(x.shape, data_format)
+
     def forward(x):
         return operator(x, window)
 
@@ -54,7 +59,7 @@ def _mean(x, window):
     # where PyTorch has more positions to pad after than before, Keras repeats the border and counts it as input
     uneven = keras.backend.backend() == "torch" and any(low != high for low, high in window.pads(space_of(x)))
     if uneven or _volumes_without_a_kernel(x):
-        return reduce(ops.add, _views(x, window, 0)) / _positions(x, window)
+        return reduce(add, _views(x, window, 0)) / _positions(x, window)
     return ops.average_pool(x, window.size, window.strides, window.padding, data_format="channels_last")
 
 
@@ -71,7 +76,7 @@ def _views(x, window, beyond):
 
 def _positions(x, window):
     """m: how many positions of each window lie inside x, (1, *outputs, 1)."""
-    return reduce(ops.add, _views(ops.ones_like(x[:1, ..., :1]), window, 0))
+    return reduce(add, _views(ops.ones_like(x[:1, ..., :1]), window, 0))     # ops.add takes no images for a bias
 
 
 def max_pool_gradient(dy, y, x, window: Window):
@@ -162,6 +167,7 @@ def global_max_pool_gradient(dy, y, x, axes, keepdims=False):
 def subsample(x, coefficient, bias, pool_size):
     """LeNet's subsampling: x (N, H, W, C), one coefficient and one bias a map → (N, H/pool, W/pool, C)."""
     window = Window.of((pool_size, pool_size), pool_size, "valid")
+    window.check(x.shape)
 
     def forward(x, coefficient):
         return window_sum(x, window) * coefficient
@@ -288,11 +294,13 @@ class Subsampling2D(keras.layers.Layer):
     def __init__(self, pool_size=2, activation=None, coefficient_initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.pool_size = int(pool_size)
+        check_positive(pool_size=self.pool_size)
         self.activation = keras.activations.get(activation)
         self.coefficient_initializer = keras.initializers.get(
             coefficient_initializer or keras.initializers.Constant(1 / self.pool_size**2))
 
     def build(self, input_shape):
+        Window.of((self.pool_size,) * 2, self.pool_size, "valid").check(input_shape)
         for axis in (1, 2):
             if input_shape[axis] is not None and input_shape[axis] % self.pool_size:
                 raise ValueError(f"Axis {axis} of the input has size {input_shape[axis]}, "

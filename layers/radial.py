@@ -15,6 +15,7 @@ import keras
 from keras import ops
 
 from .gradient import with_gradient
+from .loss import one_hot
 
 
 def negative_penalty(x, centres):
@@ -39,8 +40,12 @@ def radial_centre_gradient(dz, x, centres):
 
 
 def map_loss(labels, z, j):
-    """E of each image: labels (N,) integers, z (N, K) = −penalties → (N,)."""
-    chosen = ops.one_hot(labels, z.shape[-1], dtype=z.dtype)
+    """E of each image: labels (N,) integers, z (N, K) = −penalties → (N,). A number that is no class makes it NaN."""
+    labels = ops.convert_to_tensor(labels)
+    if len(labels.shape) != 1 or len(z.shape) != 2:
+        raise ValueError(f"Labels and z have the shapes {tuple(labels.shape)} and {tuple(z.shape)}; they must be (N,) "
+                         "and (N, K).")
+    chosen = one_hot(labels, z)
 
     def forward(z):
         rubbish = ops.full_like(z[:, :1], -j)
@@ -70,8 +75,13 @@ class RadialBasis(keras.layers.Layer):
     def __init__(self, centres, **kwargs):
         super().__init__(**kwargs)
         self.centres = [[float(value) for value in row] for row in centres]
+        if len({len(row) for row in self.centres}) != 1:
+            raise ValueError(f"The centres must be equally long, not of {sorted({len(row) for row in self.centres})} "
+                             "coordinates.")
 
     def build(self, input_shape):
+        if len(input_shape) != 2:
+            raise ValueError(f"The input has {len(input_shape)} axes; RadialBasis takes 2: (N, F).")
         if input_shape[-1] != len(self.centres[0]):
             raise ValueError(f"The last axis of the input has size {input_shape[-1]}, "
                              f"the centres have {len(self.centres[0])} coordinates.")

@@ -20,13 +20,19 @@ import keras
 from keras import ops
 
 from .gradient import with_gradient
+from .window import channel_axis, checked_axis
 
 
 def normalize_response(x, depth=5, bias=2.0, alpha=1e-4, beta=0.75, axis=-1):
     """b of activities a = x, along the axis of the maps: any shape → the same. depth is n (odd), bias is k.
 
-    With two axes, those of the pixels, it normalises within maps, over squares of depth × depth.
+    With two axes, those of the pixels, it normalises within maps, over squares of depth × depth. ValueError for an even
+    n, whose windows have no centre, as with the layers.
     """
+    _check_depth(depth)
+    for one in (axis,) if isinstance(axis, int) else axis:
+        checked_axis(one, x.shape)
+
     def forward(x):
         return x * ops.power(bias + alpha * window_sum(x * x, depth, axis), -beta)
 
@@ -34,6 +40,11 @@ def normalize_response(x, depth=5, bias=2.0, alpha=1e-4, beta=0.75, axis=-1):
         return response_gradient(dy, x, depth, bias, alpha, beta, axis)
 
     return with_gradient(forward, backward, x)
+
+
+def _check_depth(depth):
+    if depth < 1 or depth % 2 != 1:
+        raise ValueError(f"depth={depth} must be a positive odd number: a window is centred on its map.")
 
 
 def response_gradient(dy, x, depth, bias, alpha, beta, axis):
@@ -61,8 +72,7 @@ class _Response(keras.layers.Layer):
 
     def __init__(self, depth, bias, alpha, beta, **kwargs):
         super().__init__(**kwargs)
-        if depth < 1 or depth % 2 == 0:
-            raise ValueError(f"depth={depth} must be a positive odd number: a window is centred on its map.")
+        _check_depth(depth)
         if bias <= 0:
             raise ValueError(f"bias={bias} must be positive: where all activities are zero, nothing else is.")
         self.depth, self.bias, self.alpha, self.beta = int(depth), float(bias), float(alpha), float(beta)
@@ -91,6 +101,10 @@ class LocalResponseNormalization(_Response):
     def __init__(self, depth=5, bias=2.0, alpha=1e-4, beta=0.75, axis=-1, **kwargs):
         super().__init__(depth, bias, alpha, beta, **kwargs)
         self.axis = int(axis)
+
+    def build(self, input_shape):
+        channel_axis(self.axis, input_shape)
+        self.built = True
 
     def _axes(self):
         return self.axis

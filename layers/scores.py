@@ -13,5 +13,11 @@ class ClassScores(keras.layers.Softmax):
         super().__init__(**kwargs)
         self.class_names = [str(name) for name in class_names]
 
+    def build(self, input_shape):
+        if input_shape[-1] != len(self.class_names):
+            raise ValueError(f"The last axis of the input has size {input_shape[-1]}, "
+                             f"there are {len(self.class_names)} class_names.")
+        self.built = True
+
     def get_config(self):
         return {**super().get_config(), "class_names": self.class_names}

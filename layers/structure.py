@@ -18,6 +18,7 @@ import keras
 from keras import ops
 
 from .gradient import with_gradient
+from .window import channel_axis, check_positive, checked_axis, differ
 
 
 def _along(axis, part):
@@ -29,8 +30,10 @@ def _along(axis, part):
 
 def pad_channels(x, channels, axis=-1):
     """Append zero channels until there are `channels`: Y = [X, 0], dX = the first entries of dY."""
-    axis = axis % len(x.shape)
+    axis = checked_axis(axis, x.shape)
     own = x.shape[axis]
+    if channels < own:
+        raise ValueError(f"Axis {axis} of the input has size {own}, more than channels={channels}.")
 
     def forward(x):
         return ops.pad(x, [(0, channels - own if other == axis else 0) for other in range(len(x.shape))])
@@ -56,7 +59,7 @@ class PadChannels(keras.layers.Layer):
         self.channels, self.axis = int(channels), int(axis)
 
     def build(self, input_shape):
-        if input_shape[self.axis] > self.channels:
+        if input_shape[channel_axis(self.axis, input_shape)] > self.channels:
             raise ValueError(f"Axis {self.axis} of the input has size {input_shape[self.axis]}, "
                              f"more than channels={self.channels}.")
         self.built = True
@@ -134,7 +137,10 @@ class Concatenate(keras.layers.Concatenate):
 
 def shuffle_channels(x, groups, axis=-1):
     """Deal the channels of each group out to all groups of the next layer: any shape → the same."""
-    axis = axis % len(x.shape)
+    axis = checked_axis(axis, x.shape)
+    check_positive(groups=groups)
+    if x.shape[axis] % groups:
+        raise ValueError(f"Axis {axis} of the input has size {x.shape[axis]}, which groups={groups} does not divide.")
     return with_gradient(lambda x: _deal(x, groups, axis), lambda dy, y, x: shuffle_gradient(dy, groups, axis), x)
 
 
@@ -161,11 +167,10 @@ class ChannelShuffle(keras.layers.Layer):
     def __init__(self, groups, axis=-1, **kwargs):
         super().__init__(**kwargs)
         self.groups, self.axis = int(groups), int(axis)
-        if self.groups < 1:
-            raise ValueError(f"groups={groups} must be positive.")
+        check_positive(groups=self.groups)
 
     def build(self, input_shape):
-        if input_shape[self.axis] % self.groups:
+        if input_shape[channel_axis(self.axis, input_shape)] % self.groups:
             raise ValueError(f"Axis {self.axis} of the input has size {input_shape[self.axis]}, "
                              f"which groups={self.groups} does not divide.")
         self.built = True
@@ -184,8 +189,16 @@ class ChannelShuffle(keras.layers.Layer):
 
 def highway(x, h, t):
     """y = h t + x (1 − t), elementwise: where the gate t is 1 the transformed h passes, where it is 0 the input x."""
+    _check_alike(x.shape, h.shape, t.shape)
     return with_gradient(lambda x, h, t: h * t + x * (1 - t),
                          lambda dy, y, x, h, t: highway_gradients(dy, x, h, t), x, h, t)
+
+
+def _check_alike(*shapes):
+    """ValueError where the shapes, as far as they are known, are not one."""
+    if len({len(shape) for shape in shapes}) > 1 or any(
+            differ(size, other) for size, *others in zip(*shapes) for other in others):
+        raise ValueError(f"x, h and t must have one shape, not {', '.join(str(tuple(shape)) for shape in shapes)}.")
 
 
 def highway_gradients(dy, x, h, t):
@@ -211,9 +224,7 @@ class HighwayGate(keras.layers.Layer):
     def build(self, input_shape):
         if not isinstance(input_shape[0], (list, tuple)) or len(input_shape) != 3:
             raise ValueError("A highway gate takes a list of three tensors: [x, h, t].")
-        known = [set(sizes) - {None} for sizes in zip(*input_shape)]
-        if len({len(shape) for shape in input_shape}) > 1 or any(len(sizes) > 1 for sizes in known):
-            raise ValueError(f"x, h and t must have one shape, not {', '.join(map(str, input_shape))}.")
+        _check_alike(*input_shape)
         self.built = True
 
     def call(self, inputs):

@@ -15,6 +15,7 @@ from .convolution import convolve
 from .dense import add_bias
 from .gradient import with_gradient
 from .initializer import another
+from .window import Window, check_positive
 
 
 def listed_kernels(dw, spread):
@@ -43,11 +44,14 @@ class TableConv2D(keras.layers.Layer):
         super().__init__(**kwargs)
         self.table = [sorted(int(c) for c in row) for row in table]
         self.kernel_size = int(kernel_size)
+        check_positive(kernel_size=self.kernel_size)
+        if not self.table:
+            raise ValueError("table=[] must list the input maps of one output map at least.")
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):
-        channels = input_shape[-1]
+        channels = Window.of((self.kernel_size,) * 2, 1, "valid").check(input_shape)
         for k, row in enumerate(self.table):
             if not row or row[-1] >= channels or row[0] < 0 or len(set(row)) < len(row):
                 raise ValueError(f"table[{k}] = {row} must list distinct input maps from 0 to {channels - 1}.")

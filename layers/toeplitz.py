@@ -18,7 +18,7 @@ from keras import ops
 from .dense import multiply
 from .gradient import with_gradient
 from .local import known_outputs
-from .window import Window
+from .window import Window, check_groups
 
 
 def convolve_as_dense(x, kernel, strides=1, padding="valid", dilation_rate=1):
@@ -39,6 +39,7 @@ def toeplitz_matrix(kernel, input_shape, strides=1, padding="valid", dilation_ra
     for an image whose size is unknown or smaller than the kernel.
     """
     window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
+    check_groups(window.check_axes((None, *input_shape), paddings=("valid", "same", "causal"))[1], kernel)
     entries = shared_entries(tuple(kernel.shape), tuple(input_shape), window)
 
     def forward(kernel):

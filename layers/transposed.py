@@ -15,7 +15,7 @@ from keras import ops
 from .batch import for_any_batch
 from .convolution import ForAnyBatch, convolution, full_correlation, kernel_gradient
 from .gradient import with_gradient
-from .window import Window, crop, dilate, from_channels_last, pad, space_of, to_channels_last
+from .window import Window, check_channels, crop, dilate, from_channels_last, pad, space_of, to_channels_last
 
 
 def convolve_transposed(x, kernel, strides=1, padding="valid", output_padding=None, dilation_rate=1,
@@ -25,7 +25,8 @@ def convolve_transposed(x, kernel, strides=1, padding="valid", output_padding=No
     Of an axis of n positions, with e = (size − 1)·dilation + 1, Keras makes
         valid   n·s + max(e − s, 0)             (n − 1)·s + e + output_padding
         same    n·s                             (n − 1)·s + (e mod 2) + output_padding
-    on the left where output_padding is None. output_padding: None, an integer below the stride, or one an axis. A
+    on the left where output_padding is None. output_padding: None, an integer below the stride, which `same` reaches
+    where e is even, or one an axis. A
     stride and a dilation above 1 go together, and the batch may be empty. Any floating dtype, the same for both;
     `data_format` is that of x and of the result.
     """
@@ -35,6 +36,11 @@ def convolve_transposed(x, kernel, strides=1, padding="valid", output_padding=No
 
 def _convolve_transposed(x, kernel, strides, padding, output_padding, dilation_rate, data_format):
     window = Window.of(kernel.shape[:-2], strides, padding, dilation_rate)
+    check_channels(window.check_axes(x.shape, data_format)[1], kernel.shape[-1], kernel)
+    even = [window.padding == "same" and e % 2 == 0 for e in window.extent]     # there the stride itself is in reach
+    if any(more is not None and not 0 <= more < s + one_more
+           for more, s, one_more in zip(_each(output_padding, window), window.strides, even)):
+        raise ValueError(f"output_padding={output_padding!r} must be below strides={window.strides} and not negative.")
 
     def forward(x, kernel):
         return transposed_convolution(x, kernel, window, output_padding)
@@ -65,11 +71,20 @@ def transposed_convolution(x, kernel, window: Window, output_padding=None):
 def cuts(window: Window, output_padding=None) -> list[int]:
     """Of the (n − 1)·s + e positions of an axis that are written, how many Keras leaves out; below zero: how many
     zeros it appends."""
-    wanted = output_padding if isinstance(output_padding, (tuple, list)) else [output_padding] * len(window.size)
+    wanted = _each(output_padding, window)
     if window.padding == "valid":
         return [min(e - s, 0) if more is None else -more
                 for e, s, more in zip(window.extent, window.strides, wanted)]
     return [e - s if more is None else e - e % 2 - more for e, s, more in zip(window.extent, window.strides, wanted)]
+
+
+def _each(output_padding, window):
+    """One an axis."""
+    if not isinstance(output_padding, (tuple, list)):
+        return [output_padding] * len(window.size)
+    if len(output_padding) != len(window.size):
+        raise ValueError(f"output_padding={output_padding!r} must be an integer, or {len(window.size)}.")
+    return output_padding
 
 
 def halves(cuts) -> list[tuple[int, int]]:

@@ -14,6 +14,9 @@ from math import prod
 from keras import ops
 
 
+FORMATS = ("channels_last", "channels_first")
+
+
 @dataclass(frozen=True)
 class Window:
     """size, strides, dilation: one integer a spatial axis.
@@ -27,9 +30,37 @@ class Window:
 
     @classmethod
     def of(cls, size, strides, padding, dilation=1) -> "Window":
-        size = tuple(size)
-        every = lambda value: (value,) * len(size) if isinstance(value, int) else tuple(value)     # noqa: E731
-        return cls(size, every(strides), padding.lower(), every(dilation))
+        """Strides and dilation: an integer, or one an axis. ValueError where one is missing or not positive."""
+        if isinstance(size, int) or not len(size):
+            raise ValueError(f"The window's size has an integer for every spatial axis; it is {size!r}.")
+        axes = len(size)
+        return cls(*(_of_every_axis(name, value, axes) for name, value in (("size", size), ("strides", strides))),
+                   padding.lower(), _of_every_axis("dilation", dilation, axes))
+
+    def check(self, shape, data_format="channels_last", paddings=("valid", "same")):
+        """The channels of an input of this shape. ValueError where it or the padding is none for this window.
+
+        Without it no backend says so of a window larger than the input: TensorFlow's kernels return whatever memory
+        holds, in the input's size. Sizes are compared where they are known: while a graph is built, not as it runs.
+        """
+        space, channels = self.check_axes(shape, data_format, paddings)
+        if self.padding == "valid":
+            first = 1 if data_format == "channels_last" else 2
+            for axis, (n, e) in enumerate(zip(space, self.extent), first):
+                if isinstance(n, int) and n < e:
+                    raise ValueError(f"Axis {axis} of the input has size {n}, less than the window's {e} without "
+                                     "padding.")
+        return channels
+
+    def check_axes(self, shape, data_format="channels_last", paddings=("valid", "same")):
+        """(spatial sizes, channels) of the shape: the same for an input of any size."""
+        for name, value, known in (("padding", self.padding, paddings), ("data_format", data_format, FORMATS)):
+            if value not in known:
+                raise ValueError(f"{name}={value!r} must be one of {', '.join(known)}.")
+        axes, shape = len(self.size), tuple(shape)
+        if len(shape) != axes + 2:
+            raise ValueError(f"The input has {len(shape)} axes; a window over {axes} spatial axes takes {axes + 2}.")
+        return (shape[1:-1], shape[-1]) if data_format == "channels_last" else (shape[2:], shape[1])
 
     @property
     def extent(self) -> tuple[int, ...]:
@@ -63,6 +94,53 @@ class Window:
     def offsets(self):
         """All taps in row-major order, as offsets into the padded input."""
         return product(*(range(0, k * d, d) for k, d in zip(self.size, self.dilation)))
+
+
+def _of_every_axis(name, value, axes) -> tuple[int, ...]:
+    values = (value,) * axes if isinstance(value, int) else tuple(value)
+    if len(values) != axes or min(values) < 1:
+        raise ValueError(f"{name}={value!r} must be a positive integer" + (f", or {axes}." if axes > 1 else "."))
+    return values
+
+
+def check_channels(found, expected, kernel):
+    """ValueError where an input of `found` channels, if known, is none for a kernel that takes `expected`."""
+    if isinstance(found, int) and found != expected:
+        raise ValueError(f"The input has {found} channels, the kernel of shape {tuple(kernel.shape)} takes {expected}.")
+
+
+def check_groups(found, kernel):
+    """The same for a kernel (*size, C/groups, K), which takes C/groups channels in each of some groups."""
+    inner, filters = kernel.shape[-2:]
+    if isinstance(found, int) and (found % inner or filters % max(found // inner, 1)):
+        raise ValueError(f"The input has {found} channels, the kernel of shape {tuple(kernel.shape)} takes {inner}, "
+                         "or as many in each of several groups of equally many filters.")
+
+
+def differ(a, b) -> bool:
+    """Whether two sizes are known and not the same."""
+    return isinstance(a, int) and isinstance(b, int) and a != b
+
+
+def check_positive(**values):
+    """ValueError for the first of the named integers that is below 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name}={value} must be positive.")
+
+
+def checked_axis(axis, shape) -> int:
+    """The axis counted from the front; ValueError where a tensor of this shape has no such axis."""
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"axis={axis} must be one of the input's {len(shape)} axes.")
+    return axis % len(shape)
+
+
+def channel_axis(axis, shape) -> int:
+    """The same for a layer, whose batch has no channels."""
+    if checked_axis(axis, shape) == 0:
+        raise ValueError(f"axis={axis} is that of the batch, not of the channels.")
+    return axis % len(shape)
 
 
 def at_least_zero(n):

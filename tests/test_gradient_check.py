@@ -138,6 +138,33 @@ def test_the_check_notices(sabotage, rows, monkeypatch):
     assert all(row["error"] == pytest.approx(WRONG - 1, rel=0.5) for row in failed if row["against"] != "adjoint")
 
 
+def test_second_derivatives_are_of_the_square():
+    """Of (3x)²: 18·x·dy is its gradient. Of 3x alone, which is linear, those of x would be zeros."""
+    x, dy, direction = numbers(4, seed=1), numbers(4, seed=2), numbers(4, seed=3)
+    of_x, of_dy = check.second_derivatives(lambda x: 3 * x, [x], dy, [direction])
+    np.testing.assert_allclose(of_x, 18 * dy * direction, rtol=1e-5)
+    np.testing.assert_allclose(of_dy, 18 * x * direction, rtol=1e-5)
+
+
+def test_operators_with_a_data_format_are_checked_in_both():
+    found = {case.operator for case in check.cases() if "channels first" in case.text}
+    convolutions = {f"{kind}{axes}D" for kind in ("Conv", "LocallyConnected", "DepthwiseConv", "SeparableConv")
+                    for axes in (1, 2)} | {"Conv3D", *(f"Conv{axes}DTranspose" for axes in (1, 2, 3))}
+    pools = {f"{kind}Pooling{axes}D" for kind in ("Max", "Average") for axes in (1, 2, 3)} | {
+        f"{kind}BlurPooling{axes}D" for kind in ("", "Max") for axes in (1, 2)}
+    assert found == convolutions | pools | {"FixedFilters2D"}
+
+
+def test_every_operator_is_checked_without_images():
+    empty = {case.operator for case in check.cases() if any(0 in value.shape for value in case.arguments.values())}
+    assert {case.operator for case in check.cases()} == empty
+
+
+def test_no_operator_is_checked_by_one_case():
+    cases = [case.operator for case in check.cases()]
+    assert min(cases.count(operator) for operator in set(cases)) > 1
+
+
 def test_an_unknown_operator_is_named():
     with pytest.raises(LookupError, match="no operator 'Conv5D'; there are Add, .*Tanh"):
         check.check(["Dense", "Conv5D"])

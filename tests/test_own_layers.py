@@ -39,6 +39,20 @@ def test_shape_errors_say_what_is_wrong(name, shape, arguments, message):
         getattr(L, name)(**arguments)(passes.drawn(shape, dtype="float32"))
 
 
+@pytest.mark.parametrize("name, shapes, arguments, message", operators.every("CALLS_WRONG"))
+def test_functions_say_in_one_line_what_is_wrong(name, shapes, arguments, message):
+    """Not what a backend makes of it: its own text, numbers from anywhere in memory, the end of the process."""
+    with pytest.raises(ValueError, match=message) as error:
+        getattr(L, name)(*passes.drawn(shapes, dtype="float32"), **arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("loss", [lambda labels, z: L.map_loss(labels, z, 1.0), L.margin_loss, L.softmax_cross_entropy])
+def test_a_number_that_is_no_class_has_no_loss(loss):
+    found = array(loss(np.array([0, 3, -1, 2]), numbers(4, 3, dtype="float32")))
+    assert np.isnan(found).tolist() == [False, True, True, False]
+
+
 # ------------------------------------------------------------------------------------------------- LeNet-5
 
 def test_c3_has_the_papers_parameters_and_is_a_masked_convolution():

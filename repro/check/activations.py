@@ -33,6 +33,10 @@ def cases(random) -> Iterator[Case]:
                    lambda x, slope=slope: ops.leaky_relu(x, negative_slope=slope),
                    lambda x, slope=slope: reference.relu(x, slope),
                    lambda dy, x, slope=slope: [reference.relu_gradient(dy, x, slope)])
+    definitions["LeakyReLU"] = (lambda x: L.leaky_relu(x, 0.25), lambda x: ops.leaky_relu(x, negative_slope=0.25),
+                                lambda x: reference.relu(x, 0.25), None)
+    for name, (ours, stock, output, _) in definitions.items():
+        yield Case(name, "an empty batch", {"input": x[:0]}, ours, stock, output, lambda dy, x: [np.zeros_like(x)])
     yield from _softmax(random)
 
 

@@ -7,6 +7,7 @@ from keras import ops
 from ... import layers as L
 from ...layers import capsule, reference
 from .case import Case
+from .convolutions import stock_convolution
 
 
 def cases(random) -> Iterator[Case]:
@@ -29,6 +30,10 @@ def cases(random) -> Iterator[Case]:
             lambda dv, u, w, r=iterations: reference.dynamic_routing_gradients(dv, u, w, r))
     for strides, padding in ((1, "valid"), (2, "same")):
         yield _primary(random, strides, padding)
+    yield from _without_images(random)
+    yield Case("CapsuleLength", "3 capsules of one unit", {"input": random.normal(size=(3, 1))}, L.capsule_length,
+               lambda v: ops.sqrt(ops.sum(v * v, -1)), reference.capsule_length,
+               lambda dy, v: [reference.capsule_length_gradient(dy, v)])
     lengths = random.uniform(size=(4, 3))
     for labels in (np.array([0, 2, 1, 1]), np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]])):
         present = np.eye(3)[labels] if labels.ndim == 1 else labels
@@ -39,25 +44,42 @@ def cases(random) -> Iterator[Case]:
                    lambda de, x, present=present: [reference.margin_loss_gradient(de, present, x)])
 
 
-def _primary(random, strides, padding) -> Case:
+def _without_images(random) -> Iterator[Case]:
+    nothing = lambda dy, *given: [np.zeros_like(one) for one in given]                  # noqa: E731
+    yield Case("Squash", "no capsules", {"input": np.zeros((0, 3))}, L.squash, _squash, reference.squash, nothing)
+    yield Case("CapsuleLength", "no image", {"input": np.zeros((0, 3, 4))}, L.capsule_length,
+               lambda v: ops.sqrt(ops.sum(v * v, -1)), reference.capsule_length, nothing)
+    yield Case("DynamicRouting", "3 to 2 capsules of no image", {
+        "input": np.zeros((0, 3, 2)), "kernel": random.normal(size=(3, 2, 2, 3))},
+        lambda u, w: L.routing(capsule.predict(u, w), 2), lambda u, w: _routing(u, w, 2),
+        lambda u, w: np.zeros((0, 2, 3)), nothing)
+    yield Case("Margin loss", "no image", {"lengths": np.zeros((0, 3))},
+               lambda x: L.margin_loss(np.zeros(0, "int32"), x), lambda x: _margin_loss(ops.zeros_like(x), x),
+               lambda x: np.zeros(0), nothing)
+    yield _primary(random, 2, "same", images=0)
+
+
+def _primary(random, strides, padding, images=2) -> Case:
     layer = L.PrimaryCapsules(2, 3, kernel_size=2, strides=strides, padding=padding)
+    per_image = layer.compute_output_shape((images, 3, 4, 2))[1]
 
     def convolved(x, w, b):
         return reference.convolution(x, w, (strides, strides), padding) + b
 
     def loops(dv, x, w, b):
         y = convolved(x, w, b)
-        ds = reference.squash_gradient(dv, y.reshape(2, -1, 3)).reshape(y.shape)
+        ds = reference.squash_gradient(dv, y.reshape(images, per_image, 3)).reshape(y.shape)
         return *reference.convolution_gradients(ds, x, w, (strides, strides), padding), ds.sum(axis=(0, 1, 2))
 
     def stock(x, w, b):
-        y = ops.conv(x, w, strides, padding, data_format="channels_last") + b
+        y = stock_convolution(x, w, (strides, strides), padding, 1, 1) + b
         return _squash(ops.reshape(y, (-1, int(np.prod(y.shape[1:])) // 3, 3)))
 
-    return Case("PrimaryCapsules", f"3×4, kernel 2×2, stride {strides}, {padding}", {
-        "input": random.normal(size=(2, 3, 4, 2)), "kernel": random.normal(size=(2, 2, 2, 6)),
+    return Case("PrimaryCapsules", f"3×4, kernel 2×2, stride {strides}, {padding}"
+                + ("" if images else ", no images"), {
+        "input": random.normal(size=(images, 3, 4, 2)), "kernel": random.normal(size=(2, 2, 2, 6)),
         "bias": random.normal(size=6)}, layer.capsules_of, stock,
-        lambda x, w, b: reference.squash(convolved(x, w, b).reshape(2, -1, 3)), loops)
+        lambda x, w, b: reference.squash(convolved(x, w, b).reshape(images, per_image, 3)), loops)
 
 
 def _squash(s):

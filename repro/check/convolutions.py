@@ -8,7 +8,7 @@ from keras import ops
 from ... import layers as L
 from ...layers import reference
 from ...layers.window import Window
-from .case import Case
+from .case import Case, channels_first
 
 ONE, TWO, THREE = (1, 1), (2, 2), (3, 3)
 
@@ -143,13 +143,13 @@ def cases(random) -> Iterator[Case]:
         yield replace(_convolution("Conv2D", random, *row), smooth=False)
     for row in (CONVOLUTIONS["Conv1D"][3], *CONVOLUTIONS["Conv2D"][3:5], CONVOLUTIONS["Conv2D"][19],
                 CONVOLUTIONS["Conv2D"][-1], CONVOLUTIONS["Conv3D"][1]):
-        yield _channels_first(_convolution(f"Conv{len(row[1])}D", random, *row, data_format="channels_first"))
+        yield channels_first(_convolution(f"Conv{len(row[1])}D", random, *row, data_format="channels_first"))
     for operator, grid in TRANSPOSED.items():
         for row in grid:
             yield _transposed(operator, random, *row)
     for row in (TRANSPOSED["Conv1DTranspose"][1], *TRANSPOSED["Conv2DTranspose"][2:4],
                 TRANSPOSED["Conv3DTranspose"][1]):
-        yield _channels_first(_transposed(f"Conv{len(row[1])}DTranspose", random, *row, data_format="channels_first"))
+        yield channels_first(_transposed(f"Conv{len(row[1])}DTranspose", random, *row, data_format="channels_first"))
 
 
 def _convolution(operator, random, images, space, size, strides, padding, dilation, groups, channels, filters,
@@ -176,25 +176,11 @@ def _transposed(operator, random, images, space, size, strides, padding, more, d
         ("input", "kernel"))
 
 
-def _channels_first(case: Case) -> Case:
-    """A case whose `ours` wants channels first: so do the others, by transposing around the channels-last witness."""
-    first, last = (lambda x: ops.moveaxis(x, -1, 1)), (lambda x: ops.moveaxis(x, 1, -1))
-    to_first, to_last = (lambda x: np.moveaxis(x, -1, 1)), (lambda x: np.moveaxis(x, 1, -1))
-
-    def loops(dy, x, w):
-        dx, dw = case.loops(to_last(dy), to_last(x), w)
-        return to_first(dx), dw
-
-    return Case(case.operator, f"{case.text}, channels first",
-                case.arguments | {"input": to_first(case.arguments["input"])}, case.ours,
-                lambda x, w: first(case.stock(last(x), w)), lambda x, w: to_first(case.output(to_last(x), w)), loops,
-                case.linear)
-
-
 def _text(images, space, size, strides, padding, dilation, groups=1, channels=0) -> str:
     return (f"{_times(space)}, kernel {_times(size)}, stride {_times(strides)}, {padding}"
             + (f", dilation {_times(dilation)}" if max(dilation) > 1 else "")
-            + (f", {groups} groups" if groups > 1 else "") + (f", {channels} channels" if channels > 8 else "") + ("" if images else ", no images"))
+            + (f", {groups} groups" if groups > 1 else "") + (f", {channels} channels" if channels > 8 else "")
+            + ("" if images else ", no images"))
 
 
 def _times(sizes) -> str:
@@ -209,7 +195,7 @@ def stock_convolution(x, w, strides, padding, dilation, groups):
     """
     window = Window.of(w.shape[:-2], strides, padding, dilation)
     if x.shape[0] == 0:
-        return stock_convolution(_one_more(x), w, strides, padding, dilation, groups)[:-1]
+        return stock_convolution(one_more(x), w, strides, padding, dilation, groups)[:-1]
     if padding == "causal":
         x, padding = ops.pad(x, [(0, 0), *window.pads(x.shape[1:-1]), (0, 0)]), "valid"
     if max(window.strides) > 1 and max(window.dilation) > 1:
@@ -222,13 +208,14 @@ def stock_convolution(x, w, strides, padding, dilation, groups):
 def stock_transposed(x, w, strides, padding, output_padding, dilation):
     """keras.ops.conv_transpose, likewise; a dilation's zeros always, on a CPU TensorFlow takes none."""
     if x.shape[0] == 0:
-        return stock_transposed(_one_more(x), w, strides, padding, output_padding, dilation)[:-1]
+        return stock_transposed(one_more(x), w, strides, padding, output_padding, dilation)[:-1]
     w = _spread(w, Window.of(w.shape[:-2], strides, padding, dilation))
     return ops.conv_transpose(x, w, strides=strides, padding=padding, output_padding=output_padding,
                               data_format="channels_last")
 
 
-def _one_more(x):
+def one_more(x):
+    """With one more image, of zeros."""
     return ops.pad(x, [(0, 1)] + [(0, 0)] * (len(x.shape) - 1))
 
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from ... import layers as L
 from ...layers import reference
-from .case import Case
+from .case import Case, channels_first
 
 
 def cases(random) -> Iterator[Case]:
@@ -46,18 +46,27 @@ def cases(random) -> Iterator[Case]:
         ("SeparableConv2D", 0, (4, 4), (3, 3), (1, 1), "valid", 1, 2, 1, 2),
         ("SeparableConv1D", 2, (7,), (3,), (1,), "valid", 1, 2, 2, 3),
         ("SeparableConv1D", 2, (8,), (3,), (2,), "same", 1, 2, 1, 2),
+        ("SeparableConv1D", 0, (6,), (3,), (1,), "same", 1, 2, 1, 2),
     ]:
         yield _separable(operator, random, batch, space, size, strides, padding, dilation, channels, multiplier,
                          filters)
+    first = dict(data_format="channels_first")
+    for axes in (1, 2):
+        space, size, strides = (5, 6)[:axes], (3, 2)[:axes], (2, 2)[:axes]
+        yield channels_first(_depthwise(f"DepthwiseConv{axes}D", random, 2, space, size, strides, "same", 1, 3, 2,
+                                        **first))
+        yield channels_first(_separable(f"SeparableConv{axes}D", random, 2, space, size, strides, "same", 1, 2, 2, 3,
+                                        **first))
 
 
-def _depthwise(operator, random, batch, space, size, strides, padding, dilation, channels, multiplier) -> Case:
+def _depthwise(operator, random, batch, space, size, strides, padding, dilation, channels, multiplier,
+               data_format="channels_last") -> Case:
     rates = (dilation,) * len(size)
     return Case(
         operator, _text(batch, space, size, strides, padding, dilation, multiplier),
         {"input": random.normal(size=(batch, *space, channels)),
          "kernel": random.normal(size=(*size, channels, multiplier))},
-        lambda x, w: L.depthwise_convolve(x, w, strides, padding, dilation),
+        lambda x, w: L.depthwise_convolve(x, w, strides, padding, dilation, data_format),
         lambda x, w: stock_depthwise(x, w, strides, padding, dilation),
         lambda x, w: reference.depthwise_convolution(x, w, strides, padding, rates),
         lambda dy, x, w: reference.depthwise_gradients(dy, x, w, strides, padding, rates),
@@ -65,7 +74,7 @@ def _depthwise(operator, random, batch, space, size, strides, padding, dilation,
 
 
 def _separable(operator, random, batch, space, size, strides, padding, dilation, channels, multiplier,
-               filters) -> Case:
+               filters, data_format="channels_last") -> Case:
     rates, ones = (dilation,) * len(size), (1,) * len(size)
 
     def stock(x, w, u):
@@ -76,7 +85,7 @@ def _separable(operator, random, batch, space, size, strides, padding, dilation,
         {"input": random.normal(size=(batch, *space, channels)),
          "depthwise_kernel": random.normal(size=(*size, channels, multiplier)),
          "pointwise_kernel": random.normal(size=(*ones, channels * multiplier, filters))},
-        lambda x, w, u: L.separable_convolve(x, w, u, strides, padding, dilation), stock,
+        lambda x, w, u: L.separable_convolve(x, w, u, strides, padding, dilation, data_format), stock,
         lambda x, w, u: reference.separable_convolution(x, w, u, strides, padding, rates),
         lambda dy, x, w, u: reference.separable_gradients(dy, x, w, u, strides, padding, rates),
         ("input", "depthwise_kernel", "pointwise_kernel"))

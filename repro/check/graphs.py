@@ -34,6 +34,10 @@ def cases(random) -> Iterator[Case]:
         lambda h, a, w: ops.einsum("bij,bjc,ck->bik", a, h, w),
         lambda h, a, w: np.stack([_output(one, of, w) for one, of in zip(h, a)]), _batch_loops,
         ("features", "adjacency", "kernel"))
+    yield Case("GraphConvolution", "no graph of 3 nodes", {
+        "features": np.zeros((0, 3, 2)), "adjacency": np.zeros((0, 3, 3)), "kernel": random.normal(size=(2, 4))},
+        L.graph_convolve, lambda h, a, w: ops.einsum("bij,bjc,ck->bik", a, h, w),
+        lambda h, a, w: h @ w, lambda dy, *given: [np.zeros_like(one) for one in given])
     for edges, features, units in ((EDGES, 4, 3), (EDGES, 2, 4), (EDGES[:0], 3, 2)):
         yield Case("GraphConvolution", f"5 nodes, {features} to {units} features, {len(edges)} edges", {
             "features": random.normal(size=(5, features)), "weights": random.normal(size=len(edges)),

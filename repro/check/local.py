@@ -7,7 +7,7 @@ from keras import ops
 
 from ... import layers as L
 from ...layers import filters, local, reference
-from .case import Case
+from .case import Case, channels_first
 from .convolutions import stock_convolution
 
 
@@ -45,15 +45,22 @@ def cases(random) -> Iterator[Case]:
         (0, (3, 3), "sobel", "valid", 2),
     ]:
         yield _filters(random, batch, space, kernels, padding, channels)
+    first = dict(data_format="channels_first")
+    yield channels_first(_local("LocallyConnected2D", random, 2, (4, 5), (3, 2), (1, 2), "same", 2, 3, **first))
+    yield channels_first(_local("LocallyConnected1D", random, 2, (6,), (3,), (2,), "valid", 2, 3, **first))
+    yield _local("LocallyConnected1D", random, 0, (4,), (2,), (1,), "valid", 2, 3)
+    yield channels_first(_filters(random, 2, (4, 3), "sobel", "same", 2, **first))
 
 
-def _local(operator, random, batch, space, size, strides, padding, channels, k) -> Case:
+def _local(operator, random, batch, space, size, strides, padding, channels, k, data_format="channels_last") -> Case:
     """Over images without a bias, which keeps it linear; over one axis with it."""
     window = local.Window.of(size, strides, padding)
     outputs = window.outputs(space)
 
     def ours(x, w, b=None):
-        y = L.locally_connect(x, w, size, strides, padding)
+        y = L.locally_connect(x, w, size, strides, padding, data_format)
+        if b is not None and data_format == "channels_first":
+            b = ops.moveaxis(b, -1, 0)
         return y if b is None else local.add_local_bias(y, b)
 
     def stock(x, w, b=None):
@@ -95,7 +102,7 @@ def _toeplitz(random, batch, space, size, strides, padding, dilation, groups, ch
         lambda dy, x, w: reference.convolution_gradients(dy, x, w, strides, padding, rates), ("input", "kernel"))
 
 
-def _filters(random, batch, space, kernels, padding, channels) -> Case:
+def _filters(random, batch, space, kernels, padding, channels, data_format="channels_last") -> Case:
     bank = filters.bank_of(kernels)
 
     def stock(x):
@@ -106,6 +113,6 @@ def _filters(random, batch, space, kernels, padding, channels) -> Case:
     text = (f"{batch} images, {space[0]}×{space[1]}×{channels}, "
             f"{kernels if isinstance(kernels, str) else 'three 1×2 filters'}, {padding}")
     return Case("FixedFilters2D", text, {"input": random.normal(size=(batch, *space, channels))},
-                lambda x: L.apply_filters(x, kernels, padding), stock,
+                lambda x: L.apply_filters(x, kernels, padding, data_format), stock,
                 lambda x: reference.fixed_filters(x, bank, padding),
                 lambda dy, x: [reference.fixed_filters_gradient(dy, x, bank, padding)], ("input",))

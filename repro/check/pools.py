@@ -1,5 +1,6 @@
 """Pooling in one, two and three dimensions, and blurred pooling."""
 from collections.abc import Iterator
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -8,7 +9,8 @@ from keras import ops
 from ... import layers as L
 from ...layers import reference
 from ...layers.window import Window
-from .case import Case
+from .case import Case, channels_first
+from .convolutions import one_more
 
 
 def cases(random) -> Iterator[Case]:
@@ -16,6 +18,7 @@ def cases(random) -> Iterator[Case]:
     yield from _windowed(random)
     yield from _global(random)
     yield from _blurred(random)
+    yield from _elsewhere(random)
 
 
 def _windowed(random):
@@ -43,6 +46,32 @@ def _windowed(random):
         arguments, text = ((3, 2), (2, 2), "same"), _called((5, 4), (3, 2), (2, 2), "same")
         yield _case(kind, f"{text}, channels first", random.normal(size=(2, 3, 5, 4)), arguments, "channels_first")
         yield _case(kind, f"{text}, empty batch", np.zeros((0, 5, 4, 3)), arguments)
+
+
+def _elsewhere(random):
+    """One and three dimensions once more: channels first, no images; blurs likewise; a second case of what had one."""
+    for kind in ("Max", "Average"):
+        for space, size, strides, padding in (((6,), (3,), (2,), "same"), ((3, 4, 2), (2, 3, 1), (1, 2, 2), "valid")):
+            arguments, text = (size, strides, padding), _called(space, size, strides, padding)
+            yield _case(kind, text, random.normal(size=(2, *space, 2)), arguments)
+            yield _case(kind, f"{text}, empty batch", np.zeros((0, *space, 2)), arguments)
+            case = _case(kind, text, random.normal(size=(2, *space, 2)), arguments)
+            yield channels_first(replace(case, ours=_first(L.max_pool if kind == "Max" else L.average_pool, arguments)))
+    for space, size, strides in (((6,), (3,), (2,)), ((4, 5), (3, 2), (2, 2))):
+        case = _blur(random.normal(size=(2, *space, 2)), size, strides, "reflect")
+        yield channels_first(replace(case, ours=_first(L.blur_pool, (size, strides, "reflect"))))
+        yield _blur(np.zeros((0, *space, 2)), size, strides, "reflect")
+        case = _max_blur(random.normal(size=(2, *space, 2)), size, strides, "same", 3)
+        yield case
+        yield channels_first(replace(case, ours=_first(L.max_blur_pool, (size, strides, 3, "same"))))
+        yield _max_blur(np.zeros((0, *space, 2)), size, strides, "valid", 3)
+    yield Case("reflect padding", "3, no image", {"input": np.zeros((0, 3, 2))}, lambda x: L.reflect_pad(x, [(1, 2)]),
+               lambda x: ops.pad(one_more(x), [(0, 0), (1, 2), (0, 0)], mode="reflect")[:-1],
+               lambda x: reference.reflect_pad(x, [(1, 2)]), lambda dy, x: [np.zeros_like(x)], ("input",))
+
+
+def _first(pool, arguments):
+    return lambda x: pool(x, *arguments, data_format="channels_first")
 
 
 def _called(space, size, strides, padding):
@@ -114,6 +143,11 @@ def _global(random):
                        lambda x, axes=axes: L.global_max_pool(x, axes), lambda x, axes=axes: ops.max(x, axis=axes),
                        reference.global_max_pool, lambda dy, x: [reference.global_max_pool_gradient(dy, x)],
                        smooth=not ties)
+        for kind, ours in (("Average", L.global_average_pool), ("Max", L.global_max_pool)):
+            # of no images Keras has no maximum; their sums are as many numbers, none
+            yield Case(f"Global{kind}Pooling{len(space)}D", f"{text}, empty batch", {"input": x[:0]},
+                       lambda x, axes=axes, ours=ours: ours(x, axes), lambda x, axes=axes: ops.sum(x, axis=axes),
+                       lambda x, axes=axes: x.sum(axes), lambda dy, x: [np.zeros_like(x)])
 
 
 def _blurred(random):
@@ -127,11 +161,7 @@ def _blurred(random):
         ((7,), (3,), (2,), "valid"),
     ]
     for space, size, strides, padding in grid:
-        arguments = (size, strides, padding)
-        yield Case(f"BlurPooling{len(space)}D", _called(space, size, strides, padding),
-                   {"input": random.normal(size=(2, *space, 2))}, lambda x, a=arguments: L.blur_pool(x, *a),
-                   lambda x, a=arguments: stock_blur(x, *a), lambda x, a=arguments: reference.blur_pool(x, *a),
-                   lambda dy, x, a=arguments: [reference.blur_pool_gradient(dy, x, *a)], ("input",))
+        yield _blur(random.normal(size=(2, *space, 2)), size, strides, padding)
     for pads in (((1, 1), (1, 1)), ((0, 2), (1, 0))):
         yield Case("reflect padding", f"3×4, {pads[0]} and {pads[1]}", {"input": random.normal(size=(2, 3, 4, 2))},
                    lambda x, pads=pads: L.reflect_pad(x, pads),
@@ -144,6 +174,13 @@ def _blurred(random):
         yield _max_blur(random.normal(size=(2, *space, 2)), size, strides, padding, taps)
 
 
+def _blur(x, *arguments):
+    return Case(f"BlurPooling{x.ndim - 2}D", _called(x.shape[1:-1], *arguments) + ("" if len(x) else ", empty batch"),
+                {"input": x}, lambda x: L.blur_pool(x, *arguments), lambda x: stock_blur(x, *arguments),
+                lambda x: reference.blur_pool(x, *arguments),
+                lambda dy, x: [reference.blur_pool_gradient(dy, x, *arguments)], ("input",))
+
+
 def _max_blur(x, size, strides, padding, taps):
     ones, filters = (1,) * len(size), (taps,) * len(size)
 
@@ -152,7 +189,8 @@ def _max_blur(x, size, strides, padding, taps):
         ddense = reference.blur_pool_gradient(dy, dense, filters, strides)
         return [reference.max_pool_gradient(ddense, x, size, ones, padding)]
 
-    return Case(f"MaxBlurPooling{len(size)}D", _called(x.shape[1:-1], size, strides, padding) + f", blur {taps}",
+    return Case(f"MaxBlurPooling{len(size)}D", _called(x.shape[1:-1], size, strides, padding) + f", blur {taps}"
+                + ("" if len(x) else ", empty batch"),
                 {"input": x}, lambda x: L.max_blur_pool(x, size, strides, taps, padding),
                 lambda x: stock_blur(stock_max(x, size, ones, padding, "channels_last"), filters, strides),
                 lambda x: reference.blur_pool(reference.max_pool(x, size, ones, padding), filters, strides), loops)
@@ -160,6 +198,8 @@ def _max_blur(x, size, strides, padding, taps):
 
 def stock_blur(x, size, strides, padding="reflect"):
     """One convolution of the reflected input, its kernel the binomial filter between each channel and itself."""
+    if x.shape[0] == 0:                             # of no images Keras reflects none
+        return stock_blur(one_more(x), size, strides, padding)[:-1]
     kernel = np.eye(x.shape[-1])
     for k in reversed(size):
         row = np.array(np.poly1d((0.5, 0.5)) ** (k - 1))

@@ -17,6 +17,13 @@ def cases(random) -> Iterator[Case]:
                lambda x: structure.pad_channels(x, 5), lambda x: ops.pad(x, [(0, 0), (0, 0), (0, 0), (0, 3)]),
                lambda x: reference.pad_channels(x, 5), lambda dy, x: [reference.pad_channels_gradient(dy, 2)],
                ("input",))
+    for text, shape, channels, axis in (("3 to 4 channels in axis 1", (2, 3, 2), 4, 1),
+                                        ("3 of 3 channels", (2, 2, 3), 3, -1), ("no image", (0, 2, 3), 5, -1)):
+        after = [(0, channels - shape[axis] if other == axis % 3 else 0) for other in range(3)]
+        yield Case("PadChannels", text, {"input": random.normal(size=shape)},
+                   lambda x, to=(channels, axis): structure.pad_channels(x, *to),
+                   lambda x, after=after: ops.pad(x, after), lambda x, after=after: np.pad(x, after),
+                   lambda dy, x: [dy[tuple(slice(0, n) for n in x.shape)]], ("input",))
     draw = lambda *shape: random.normal(size=shape)                                     # noqa: E731
     for text, shapes in (("two of a shape", [(2, 3, 2, 3)] * 2), ("three of a shape", [(2, 3, 4)] * 3),
                          ("one tensor", [(2, 5)]), ("no image", [(0, 3, 2)] * 2),

@@ -4,7 +4,7 @@
     stock                 Keras's own operator and the backend's own gradient of it
     central differences   of the forward pass, float64, every coordinate moved by ±1e-5
     adjoint               ⟨Y, dY⟩ = ⟨X, dX⟩ for arguments in which the operator is linear
-    second derivatives    of ours against those of the stock operator, where it has them
+    second derivatives    of the square of ours against those of the stock operator's, where it has them
     compiled              the same in float32 as the backend compiles it, with an unknown batch, against eager
 
 All in float64 on TensorFlow. On JAX and PyTorch Keras computes in float32 even if told otherwise (its result_type

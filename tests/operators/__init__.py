@@ -4,6 +4,7 @@
     WRONG        (name, shape, arguments)            a mistake that raises Keras's own error
     OWN          (name, shape, arguments)            a layer that Keras has none of
     OWN_WRONG    (name, shape, arguments, message)   a mistake, and a pattern of what is said of it
+    CALLS_WRONG  (name, shapes, arguments, message)  the same of a function of tensors of these shapes
     ANY_SIZE     (name, shape, arguments)            built and run without knowing the batch and the image size
     PRECISIONS   (name, shape, arguments)            in half, double and mixed precision
     TWICE        (name, shape, arguments)            second derivatives equal to Keras's

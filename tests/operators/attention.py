@@ -19,6 +19,16 @@ OWN_WRONG = [
     ("NonLocal", (2, 4), dict(), "The input has 2 axes; NonLocal takes 3, 4 or 5"),
     ("NonLocal", (2, 4, 4, 3), dict(subsample=(1, 2, 2)), "has 3 factors, the input 2 spatial axes"),
     ("NonLocal", (2, 4, 1, 3), dict(subsample=2), "Axis 2 of the input has size 1, less than subsample=2"),
+    ("NonLocal", (2, 4, 4, 3), dict(subsample=0), "subsample=0 must be positive"),
+    ("NonLocal", (2, 4, 4, 3), dict(subsample=(2, 0)), "subsample=0 must be positive"),
+    ("NonLocal", (2, 4, 4, 3), dict(channels=0), "channels=0 must be positive"),
+]
+
+CALLS_WRONG = [
+    ("attend", [(2, 4, 4, 3), (2, 4, 3), (2, 4, 3)], dict(), r"they must be \(N, P, D\), \(N, M, D\) and \(N, M, C\)"),
+    ("attend", [(2, 4, 2), (2, 4, 3), (2, 4, 3)], dict(), "they must be"),
+    ("attend", [(2, 4, 3), (2, 5, 3), (2, 4, 3)], dict(), "they must be"),
+    ("attend", [(2, 4, 3)] * 3, dict(kind="concatenation"), r"takes a pair_kernel of shape \(6, 1\)"),
 ]
 
 ANY_SIZE = [

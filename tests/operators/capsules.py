@@ -24,6 +24,17 @@ OWN_WRONG = [
      "Axis 2 of the input has size 6, less than kernel_size=7"),
     ("DynamicRouting", (2, 5), dict(capsules=2, dimension=3), r"shape \(2, 5\); DynamicRouting takes \(N, I, D\)"),
     ("DynamicRouting", (2, 5, 3), dict(capsules=2, dimension=3, iterations=0), "iterations=0 must be 1 or more"),
+    ("DynamicRouting", (2, 5, 3), dict(capsules=0, dimension=3), "capsules=0 must be positive"),
+    ("DynamicRouting", (2, 5, 3), dict(capsules=2, dimension=0), "dimension=0 must be positive"),
+    ("PrimaryCapsules", IMAGES, dict(channels=0, dimension=3, kernel_size=3), "channels=0 must be positive"),
+    ("PrimaryCapsules", IMAGES, dict(channels=2, dimension=3, kernel_size=3, strides=0), "strides=0 must be positive"),
+    ("PrimaryCapsules", IMAGES, dict(channels=2, dimension=3, kernel_size=3, padding="foo"), "'foo' must be one"),
+]
+
+CALLS_WRONG = [
+    ("routing", [(2, 3, 4, 5)], dict(iterations=0), "iterations=0 must be"),
+    ("routing", [(2, 3, 4)], dict(), r"Predictions of shape \(2, 3, 4\) .* must be \(N, J, I, E\)"),
+    ("margin_loss", [(2, 4), (2, 3)], dict(), r"Labels of shape \(2, 4\) do not go with lengths of shape \(2, 3\)"),
 ]
 
 ANY_SIZE = [

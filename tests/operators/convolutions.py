@@ -73,6 +73,26 @@ WRONG = [
     ("Conv3DTranspose", (2, 4, 3, 4, 2), dict(filters=3, kernel_size=(2, 2))),
 ]
 
+CALLS_WRONG = [
+    ("convolve", [(2, 4, 4, 1), (5, 5, 1, 2)], dict(), "Axis 1 .* size 4, less than the window's 5 without padding"),
+    ("convolve", [(2, 4, 4, 1), (3, 3, 1, 2)], dict(dilation_rate=(1, 2)), "Axis 2 .* less than the window's 5"),
+    ("convolve", [(2, 1, 5, 4), (5, 5, 1, 2)], dict(data_format="channels_first"), "Axis 3 of the input has size 4"),
+    ("convolve", [(2, 4, 1), (3, 3, 1, 2)], dict(), "The input has 3 axes; a window over 2 spatial axes takes 4"),
+    ("convolve", [(2, 4, 4, 3), (3, 3, 2, 2)], dict(), r"has 3 channels, the kernel of shape \(3, 3, 2, 2\) takes 2"),
+    ("convolve", [(2, 4, 4, 4), (3, 3, 2, 3)], dict(), "several groups of equally many filters"),
+    ("convolve", [(2, 4, 4, 1), (3, 3, 1, 2)], dict(strides=(1, 2, 3)), r"strides=\(1, 2, 3\) must be .*, or 2"),
+    ("convolve", [(2, 4, 4, 1), (3, 3, 1, 2)], dict(strides=0), "strides=0 must be a positive integer"),
+    ("convolve", [(2, 4, 4, 1), (3, 3, 1, 2)], dict(dilation_rate=0), "dilation=0 must be a positive integer"),
+    ("convolve", [(2, 4, 4, 1), (3, 3, 1, 2)], dict(padding="full"), "'full' must be one of valid, same, causal"),
+    ("convolve", [(2, 4, 4, 1), (3, 3, 1, 2)], dict(data_format="NCHW"), "'NCHW' must be one of channels_last"),
+    ("convolve", [(2, 4), (4, 3)], dict(), r"an integer for every spatial axis; it is \(\)"),
+    ("convolve_transposed", [(2, 4, 1), (3, 3, 2, 1)], dict(), "a window over 2 spatial axes takes 4"),
+    ("convolve_transposed", [(2, 4, 4, 1), (3, 3, 2, 3)], dict(), "The input has 1 channels, the kernel .* takes 3"),
+    ("convolve_transposed", [(2, 4, 4, 1), (3, 3, 2, 1)], dict(padding="causal"), "must be one of valid, same"),
+    ("convolve_transposed", [(2, 4, 4, 1), (3, 3, 2, 1)], dict(strides=2, output_padding=2), "must be below strides"),
+    ("convolve_transposed", [(2, 4, 4, 1), (3, 3, 2, 1)], dict(output_padding=(0, 0, 0)), "an integer, or 2"),
+]
+
 ANY_SIZE = [
     ("Conv2D", IMAGES, dict(filters=3, kernel_size=3, activation="relu")),
     ("Conv2D", IMAGES, dict(filters=3, kernel_size=(3, 2), padding="same")),

@@ -52,6 +52,16 @@ WRONG = [
     ("SeparableConv1D", (2, 7, 4), dict(filters=3, kernel_size=3, padding="causal")),
 ]
 
+CALLS_WRONG = [
+    ("depthwise_convolve", [(2, 4, 4, 1), (5, 5, 1, 2)], dict(), "Axis 1 .* size 4, less than the window's 5 without"),
+    ("depthwise_convolve", [(2, 4, 1), (3, 3, 1, 1)], dict(), "a window over 2 spatial axes takes 4"),
+    ("depthwise_convolve", [(2, 4, 4, 3), (3, 3, 2, 1)], dict(), r"has 3 channels, the kernel .* takes 2"),
+    ("depthwise_convolve", [(2, 4, 3), (3, 3, 1)], dict(padding="causal"), "'causal' must be one of valid, same"),
+    ("separable_convolve", [(2, 4, 1), (3, 3, 1, 1), (1, 1, 1, 2)], dict(), "a window over 2 spatial axes takes 4"),
+    ("separable_convolve", [(2, 4, 4, 2), (3, 3, 2, 1), (1, 1, 3, 2)], dict(), "has 2 channels, the kernel .* takes 3"),
+    ("separable_convolve", [(2, 4, 4, 2), (2, 2, 2, 1), (2, 2, 2, 2)], dict(), "A pointwise kernel has one tap"),
+]
+
 ANY_SIZE = [
     ("DepthwiseConv2D", IMAGES, dict(kernel_size=3, padding="same", activation="relu")),
     ("DepthwiseConv2D", IMAGES, dict(kernel_size=(3, 2), depth_multiplier=2)),

@@ -9,6 +9,24 @@ from .sabotage import Sabotage
 
 EDGES = np.array([(0, 1), (1, 0), (1, 2), (2, 1), (3, 3), (4, 0)], "int32")
 
+OWN_WRONG = [
+    ("GraphConvolution", [(5, 3), (5, 5)], dict(units=0), "units=0 must be positive"),
+    ("ChebyshevConvolution", [(5, 3), (5, 5)], dict(units=0), "units=0 must be positive"),
+]
+
+CALLS_WRONG = [
+    ("graph_convolve", [(5, 3), (2, 5, 5), (3, 2)], dict(), r"adjacency has shape \(2, 5, 5\), .* must be \(5, 5\)"),
+    ("graph_convolve", [(5, 3), (4, 4), (3, 2)], dict(), r"adjacency has shape \(4, 4\), .* must be \(5, 5\)"),
+    ("graph_convolve", [(5, 3), (5, 5), (4, 2)], dict(), r"kernel has shape \(4, 2\), for 3 features"),
+    ("graph_convolve", [(3,), (5, 5), (3, 2)], dict(), r"features have shape \(3,\)"),
+    ("chebyshev_convolve", [(5, 3), (4, 4)], dict(kernels=[np.ones((3, 2))] * 2), r"adjacency has shape \(4, 4\)"),
+    ("chebyshev_convolve", [(5, 3), (5, 5)], dict(kernels=[np.ones((4, 2))] * 2), r"kernel has shape \(4, 2\)"),
+    ("graph_convolve", [(5, 3)], dict(graph=[EDGES, []], kernel=np.ones((3, 2))), r"a tuple \(edges, weights\), not a"),
+    ("graph_convolve", [(5, 3)], dict(graph=(np.zeros((4, 3)), np.ones(4)), kernel=np.ones((3, 2))), r"\(E, 2\) and"),
+    ("normalized_adjacency", [(3, 4)], dict(), r"shape \(3, 4\); it must be \(V, V\)"),
+    ("normalized_edges", [], dict(edges=[(0, 7)], nodes=5), "nodes from 0 to 7; there are 5"),
+]
+
 CHECKED = {"graph_convolve": "GraphConvolution", "chebyshev_convolve": "ChebyshevConvolution"}
 LINEAR = {"GraphConvolution", "ChebyshevConvolution"}
 

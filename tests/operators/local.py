@@ -40,6 +40,16 @@ OWN_WRONG = [
     ("FixedFilters2D", (2, 2, 5, 3), dict(), r"size \(2, 5\), less than the filters' \(3, 3\)"),
 ]
 
+CALLS_WRONG = [
+    ("locally_connect", [(2, 4, 1), (4, 9, 2)], dict(kernel_size=(3, 3)), "a window over 2 spatial axes takes 4"),
+    ("locally_connect", [(2, 4, 4, 1), (5, 9, 2)], dict(kernel_size=(3, 3)), r"must be \(4, 9, K\)"),
+    ("locally_connect", [(2, 4, 4, 1), (9, 2)], dict(kernel_size=(3, 3)), r"must be \(4, 9, K\)"),
+    ("locally_connect", [(2, 4, 4, 1), (4, 9, 2)], dict(kernel_size=3), "an integer for every spatial axis; it is 3"),
+    ("toeplitz_matrix", [(3, 3, 1, 2)], dict(input_shape=(4, 1)), "a window over 2 spatial axes takes 4"),
+    ("toeplitz_matrix", [(3, 3, 2, 2)], dict(input_shape=(4, 4, 3)), "The input has 3 channels, the kernel"),
+    ("apply_filters", [(2, 2, 4, 1)], dict(kernels="sobel"), "Axis 1 of the input has size 2, less than"),
+]
+
 ANY_SIZE = [
     ("FixedFilters2D", IMAGES, dict()),
     ("FixedFilters2D", IMAGES, dict(kernels="prewitt", padding="same")),

@@ -29,6 +29,14 @@ OWN_WRONG = [
     ("LocalResponseNormalization", (2, 3, 3, 7), dict(bias=0), "bias=0 must be positive"),
     ("MapResponseNormalization", (2, 3, 3, 7), dict(depth=2), "depth=2 must be a positive odd number"),
     ("MapResponseNormalization", (2, 3, 3), dict(), "expected ndim=4"),
+    ("LocalResponseNormalization", (2, 3, 3, 7), dict(axis=4), "axis=4 must be one of the input's 4 axes"),
+    ("LocalResponseNormalization", (2, 3, 3, 7), dict(axis=0), "axis=0 is that of the batch"),
+    ("LocalResponseNormalization", (2, 3, 3, 7), dict(depth=3.5), "depth=3.5 must be a positive odd number"),
+]
+
+CALLS_WRONG = [
+    ("normalize_response", [(2, 3, 3, 8)], dict(depth=4), "depth=4 must be a positive odd number"),
+    ("normalize_response", [(2, 8)], dict(axis=2), "axis=2 must be one of the input's 2 axes"),
 ]
 
 ANY_SIZE = [

@@ -46,10 +46,20 @@ OWN_WRONG = [
     ("PadChannels", (2, 3, 3, 6), dict(channels=5), "Axis -1 of the input has size 6, more than channels=5"),
     ("ChannelShuffle", (2, 3, 5), dict(groups=2), "Axis -1 of the input has size 5, which groups=2 does not divide"),
     ("ChannelShuffle", (2, 3, 5), dict(groups=0), "groups=0 must be positive"),
+    ("PadChannels", (2, 3, 3, 2), dict(channels=5, axis=7), "axis=7 must be one of the input's 4 axes"),
+    ("PadChannels", (2, 3, 3, 2), dict(channels=5, axis=-4), "axis=-4 is that of the batch"),
+    ("ChannelShuffle", (2, 3, 4), dict(groups=2, axis=-4), "axis=-4 must be one of the input's 3 axes"),
     ("HighwayGate", (2, 3), dict(), "takes a list of three tensors"),
     ("HighwayGate", [(2, 3)] * 2, dict(), "takes a list of three tensors"),
     ("HighwayGate", [(2, 3), (2, 3), (2, 1)], dict(), r"must have one shape, not \(2, 3\), \(2, 3\), \(2, 1\)"),
     ("HighwayGate", [(2, 3), (2, 3), (2, 3, 1)], dict(), "must have one shape"),
+]
+
+CALLS_WRONG = [
+    ("shuffle_channels", [(2, 5)], dict(groups=2), "Axis 1 of the input has size 5, which groups=2 does not divide"),
+    ("shuffle_channels", [(2, 5)], dict(groups=0), "groups=0 must be positive"),
+    ("shuffle_channels", [(2, 6)], dict(groups=2, axis=3), "axis=3 must be one of the input's 2 axes"),
+    ("highway", [(2, 3), (2, 3), (2, 1)], dict(), "must have one shape"),
 ]
 
 ANY_SIZE = [

@@ -44,6 +44,20 @@ OWN_WRONG = [
     ("Subsampling2D", (2, 6, 5, 3), dict(pool_size=2), "Axis 2 of the input has size 5, which pool_size=2"),
     ("Subsampling2D", (2, 7, 6, 3), dict(pool_size=3), "Axis 1 of the input has size 7, which pool_size=3"),
     ("RadialBasis", (2, 5), dict(centres=CENTRES), "last axis of the input has size 5, the centres have 4"),
+    ("RadialBasis", (2, 3, 4), dict(centres=CENTRES), "has 3 axes; RadialBasis takes 2"),
+    ("RadialBasis", (2, 2), dict(centres=[[1, 2], [1]]), r"equally long, not of \[1, 2\]"),
+    ("TableConv2D", (2, 4, 4, 1), dict(table=[(0,)], kernel_size=5), "Axis 1 .* size 4, less than the window's 5"),
+    ("TableConv2D", (2, 4, 1), dict(table=[(0,)], kernel_size=2), "has 3 axes; a window over 2 spatial axes takes 4"),
+    ("TableConv2D", (2, 4, 4, 1), dict(table=[(0,)], kernel_size=0), "kernel_size=0 must be positive"),
+    ("TableConv2D", (2, 4, 4, 1), dict(table=[], kernel_size=2), r"table=\[\] must list"),
+    ("Subsampling2D", (2, 4, 4), dict(), "has 3 axes; a window over 2 spatial axes takes 4"),
+    ("Subsampling2D", (2, 4, 4, 4, 2), dict(), "has 5 axes; a window over 2 spatial axes takes 4"),
+    ("Subsampling2D", (2, 4, 4, 1), dict(pool_size=0), "pool_size=0 must be positive"),
+    ("ClassScores", (2, 3), dict(class_names=["cat", "dog"]), "size 3, there are 2 class_names"),
+]
+
+CALLS_WRONG = [
+    ("map_loss", [(2, 4), (2, 3)], dict(j=1.0), r"shapes \(2, 4\) and \(2, 3\); they must be \(N,\) and \(N, K\)"),
 ]
 
 ANY_SIZE = [
