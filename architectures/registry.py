@@ -93,7 +93,7 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
     if include_top and (not isinstance(classes, int) or classes < 1):
         raise ArchitectureError(f"classes must be a positive integer, not {classes!r}")
     L = Layers(layers)
-    inputs = (network.inputs or _image)(shape)
+    inputs = (network.inputs or one_image)(shape)
     try:
         with _deep(10_000):
             x = network.body(inputs, L)
@@ -123,7 +123,7 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
         return keras.Model(inputs, outputs if auxiliary else outputs[0], name=name)
 
 
-def _image(shape):
+def one_image(shape):
     """The input for one image or video of (…, C), in Keras's data format."""
     first = keras.config.image_data_format() == "channels_first"
     return keras.Input((shape[-1], *shape[:-1]) if first else shape, name="input")

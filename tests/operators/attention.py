@@ -12,6 +12,7 @@ OWN = [
     ("NonLocal", (2, 4, 5, 2), dict(kind="dot_product", normalize=False, subsample=2)),
     ("NonLocal", (2, 3, 4, 5, 2), dict(kind="concatenation", subsample=(1, 2, 2))),
     ("NonLocal", (2, 3, 3, 1), dict(kernel_initializer="glorot_normal")),
+    ("NonLocal", (2, 2, 4, 5), dict(subsample=2, data_format="channels_first")),
 ]
 
 OWN_WRONG = [
@@ -19,6 +20,7 @@ OWN_WRONG = [
     ("NonLocal", (2, 4), dict(), "The input has 2 axes; NonLocal takes 3, 4 or 5"),
     ("NonLocal", (2, 4, 4, 3), dict(subsample=(1, 2, 2)), "has 3 factors, the input 2 spatial axes"),
     ("NonLocal", (2, 4, 1, 3), dict(subsample=2), "Axis 2 of the input has size 1, less than subsample=2"),
+    ("NonLocal", (2, 3, 4, 1), dict(subsample=2, data_format="channels_first"), "Axis 3 of the input has size 1, less"),
 ]
 
 ANY_SIZE = [

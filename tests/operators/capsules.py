@@ -12,6 +12,7 @@ OWN = [
     ("PrimaryCapsules", (2, 7, 6, 2), dict(channels=2, dimension=3, kernel_size=3)),
     ("PrimaryCapsules", (2, 7, 6, 2), dict(channels=3, dimension=2, kernel_size=3, strides=2, padding="SAME",
                                            kernel_initializer="he_normal")),
+    ("PrimaryCapsules", (2, 2, 7, 6), dict(channels=2, dimension=3, kernel_size=3, data_format="channels_first")),
     ("DynamicRouting", (2, 5, 3), dict(capsules=4, dimension=2)),
     ("DynamicRouting", (2, 5, 3), dict(capsules=2, dimension=6, iterations=1, kernel_initializer="he_normal")),
     ("CapsuleLength", (2, 5, 3), dict()),
@@ -22,6 +23,8 @@ OWN_WRONG = [
      "has 3 axes; PrimaryCapsules takes 4"),
     ("PrimaryCapsules", (2, 7, 6, 2), dict(channels=2, dimension=3, kernel_size=7),
      "Axis 2 of the input has size 6, less than kernel_size=7"),
+    ("PrimaryCapsules", (2, 2, 7, 6), dict(channels=2, dimension=3, kernel_size=7, data_format="channels_first"),
+     "Axis 3 of the input has size 6, less than kernel_size=7"),
     ("DynamicRouting", (2, 5), dict(capsules=2, dimension=3), r"shape \(2, 5\); DynamicRouting takes \(N, I, D\)"),
     ("DynamicRouting", (2, 5, 3), dict(capsules=2, dimension=3, iterations=0), "iterations=0 must be 1 or more"),
 ]
