@@ -81,7 +81,7 @@ def parents_of(layer) -> list:
 def _row(layer, reach, first) -> dict:
     output = _shape(layer.output, first)
     kernel = kernel_of(layer)
-    multiply_adds, biases = _count(layer, output)
+    multiply_adds, biases = _count(layer, output, _taken(layer, first))
     return {
         "name": layer.name,
         "type": type(layer).__name__,
@@ -113,13 +113,22 @@ def _channels_first(model) -> dict[str, bool]:
     first = {}
     somewhere = any(_says_first(layer) for layer in model.layers)
     for layer in model.layers:
-        before = [first[parent.name] for parent in parents_of(layer)] or [somewhere]
-        first[layer.name] = _says_first(layer) if hasattr(layer, "data_format") else any(before)
+        before = [first[parent.name] for parent in parents_of(layer)] or [somewhere and len(layer.output.shape) > 2]
+        own = hasattr(layer, "data_format") and type(layer).__name__ != "PrimaryCapsules"       # that gives vectors
+        first[layer.name] = _says_first(layer) if own else any(before) and not hasattr(layer, "data_format")
+        if isinstance(layer, keras.layers.Reshape) and len(layer.input.shape) == 2 and len(layer.output.shape) > 3:
+            first[layer.name] = somewhere               # an image out of a vector
     return first
 
 
 def _says_first(layer) -> bool:
     return getattr(layer, "data_format", None) == "channels_first"
+
+
+def _taken(layer, channels_first) -> list:
+    """The shape of a layer's first input, of one image, with the channels last; channels_first: its output's."""
+    first = _says_first(layer) if hasattr(layer, "data_format") else channels_first
+    return _shape(keras.tree.flatten(layer.input)[0], first)
 
 
 def _shape(tensor, channels_first) -> list:
@@ -138,12 +147,12 @@ def _size(shape) -> int:
 UNCOUNTED = ("Subsampling2D", "RadialBasis")
 
 
-def _count(layer, output) -> tuple[int, int]:
+def _count(layer, output, given) -> tuple[int, int]:
     """(products, biases) of one image, for a layer's output and (first) input shape without the batch."""
     count = COUNTS.get(type(layer).__name__)
     if count is None:
         return 0, 0
-    products = count(layer, output, list(keras.tree.flatten(layer.input)[0].shape[1:]))
+    products = count(layer, output, given)
     biased = getattr(layer, "use_bias", type(layer).__name__ in ("TableConv2D", "Subsampling2D", "PrimaryCapsules"))
     return products, _size(output) * bool(biased)
 
@@ -267,7 +276,7 @@ def _reach(layer, before, channels_first) -> Reach | None:
     if len({one.step for one in before}) > 1:
         return None
     one = Reach(min(one.low for one in before), max(one.high for one in before), before[0].step)
-    source, target = (_shape(tensor, channels_first) for tensor in (keras.tree.flatten(layer.input)[0], layer.output))
+    source, target = _taken(layer, channels_first), _shape(layer.output, channels_first)
     axis = max(len(source) - 3, 0)                      # the height: before the width, behind a video's time
     if isinstance(layer, ZERO_PADDING + CROPPING):
         edges = getattr(layer, "padding" if isinstance(layer, ZERO_PADDING) else "cropping")

@@ -54,8 +54,14 @@ def max_pool(x, size, stride, L, name, pad=0, ceil=False):
     return L.MaxPooling2D(size, strides=stride, name=name)(x)
 
 
-def overhang(n: int, size: int, stride: int, pad: int = 0) -> int:
-    """By how many pixels the last of ⌈(n + 2·pad − size)/stride⌉ + 1 windows passes the padded border; n is known."""
+def overhang(n: int | None, size: int, stride: int, pad: int = 0) -> int:
+    """By how many pixels the last of ⌈(n + 2·pad − size)/stride⌉ + 1 windows passes the padded border.
+
+    Where n is not known (and pad is 0, stride ≤ size) stride − 1, the most that it can be: then
+    ⌊(n + stride − 1 − size)/stride⌋ + 1 windows fit, which are as many, and what is too much none of them sees.
+    """
+    if n is None:
+        return stride - 1
     windows = -(-(n + 2 * pad - size) // stride) + 1
     if (windows - 1) * stride >= n + pad:                   # it would begin behind the image: Caffe drops it
         windows -= 1

@@ -11,7 +11,8 @@ from functools import partial
 
 import keras
 
-from .registry import Architecture, ArchitectureError, register
+from .blocks import channel_axis
+from .registry import Architecture, one_image, register
 
 
 def normal(deviation=0.1):
@@ -24,9 +25,6 @@ def tenth():
 
 def body(x, L):
     """ReLU Conv1 and PrimaryCaps: 32 capsules of 8 dimensions a position (figure 1)."""
-    if keras.config.image_data_format() != "channels_last":
-        raise ArchitectureError("capsnet's capsules know channels_last only: "
-                                "keras.config.set_image_data_format('channels_last')")
     x = L.Conv2D(256, 9, activation="relu", kernel_initializer=normal(0.05), bias_initializer=tenth(),
                  name="conv1")(x)
     return L.PrimaryCapsules(32, 8, 9, strides=2, kernel_initializer=normal(), name="primarycaps")(x)
@@ -42,7 +40,7 @@ def head(x, classes, L, iterations=3):
 
 
 def image_and_label(shape):
-    return [keras.Input(shape, name="input"), keras.Input((), dtype="int32", name="label")]
+    return [one_image(shape), keras.Input((), dtype="int32", name="label")]
 
 
 def body_with_label(inputs, L):
@@ -58,14 +56,18 @@ def head_with_decoder(x, classes, L, iterations=3):
     y = L.CategoryEncoding(classes, output_mode="one_hot", name="mask_onehot")(label)
     y = L.Reshape((classes, 1), name="mask_column")(y)
     y = L.Multiply(name="mask_product")([capsules, y])
-    y = L.Flatten(name="mask")(y)
+    y = L.Flatten(data_format="channels_last", name="mask")(y)      # capsule after capsule: they are no channels
     for index, width in enumerate((512, 1024), 1):
         y = L.Dense(width, activation="relu", kernel_initializer=normal(), bias_initializer=tenth(),
                     name=f"decoder_{index}")(y)
-    pixels = image.shape[1] * image.shape[2] * image.shape[3]
-    y = L.Dense(pixels, activation="sigmoid", kernel_initializer=normal(), bias_initializer=tenth(),
+    rows, columns, channels = image.shape[1:] if channel_axis() == -1 else (*image.shape[2:], image.shape[1])
+    y = L.Dense(rows * columns * channels, activation="sigmoid", kernel_initializer=normal(), bias_initializer=tenth(),
                 name="decoder_3")(y)
-    return [L.CapsuleLength(name="length")(capsules), L.Reshape(image.shape[1:], name="decoder")(y)]
+    # pixel after pixel in both data formats; of one channel it is all the same
+    y = L.Reshape(image.shape[1:] if channels == 1 else (rows, columns, channels), name="decoder")(y)
+    if channels > 1 and channel_axis() == 1:
+        y = L.Permute((3, 1, 2), name="decoder_turned")(y)
+    return [L.CapsuleLength(name="length")(capsules), y]
 
 
 def baseline_body(x, L):

@@ -8,8 +8,8 @@ pools let the last window hang over the border.
 """
 import keras
 
-from .blocks import channel_axis, conv, max_pool, overhang
-from .registry import Architecture, ArchitectureError, register
+from .blocks import channel_axis, conv, max_pool
+from .registry import Architecture, register
 
 
 def gaussian(deviation):
@@ -34,13 +34,16 @@ def normalise_within(x, L, name):
 def average_pool(x, L, name):
     """3×3 windows in steps of 2, the last one over the border: the mean of the pixels that it has.
 
-    An even size is one pixel short, which TensorFlow's `same` adds behind and does not count either.
+    An even size is one pixel short, which TensorFlow's `same` adds behind and does not count either. Where one is
+    even and the other odd, or neither known, the windows are every second one of those around every pixel.
     """
     sizes = x.shape[1:3] if channel_axis() == -1 else x.shape[2:4]
-    short = {overhang(n, 3, 2) for n in sizes}
-    if len(short) > 1:
-        raise ArchitectureError(f"{name} needs height and width both even or both odd there, not {sizes}")
-    return L.AveragePooling2D(3, strides=2, padding="same" if short == {1} else "valid", name=name)(x)
+    odd = {n if n is None else n % 2 for n in sizes}
+    if odd in ({0}, {1}):
+        return L.AveragePooling2D(3, strides=2, padding="valid" if odd == {1} else "same", name=name)(x)
+    x = L.AveragePooling2D(3, strides=1, padding="same", name=f"{name}_mean")(x)
+    x = L.Cropping2D(((1, 0), (1, 0)), name=f"{name}_crop")(x)              # the first window begins at the first pixel
+    return L.AveragePooling2D(1, strides=2, name=name)(x)
 
 
 def local(x, width, L, name):

@@ -4,7 +4,6 @@
 functions as output; 60,000 trainable parameters and 340,908 connections. `lenet5_modern` is the one that
 everybody trains under that name: C3 sees all maps, max pooling, ReLU, a dense output; 61,706 parameters.
 """
-import keras
 import numpy as np
 
 from ..layers import FanIn, scaled_tanh
@@ -50,9 +49,6 @@ WEIGHTS = FanIn(2.4, 0.5)
 
 def published_features(x, L):
     """C1 to S4 (figure 2). A subsampling begins as the average."""
-    if keras.config.image_data_format() != "channels_last":
-        raise ArchitectureError("lenet5's subsampling and connection table know channels_last only: "
-                                "keras.config.set_image_data_format('channels_last')")
     x = L.Conv2D(6, 5, activation=scaled_tanh, kernel_initializer=WEIGHTS, name="C1")(x)            # 28×28
     x = L.Subsampling2D(2, activation=scaled_tanh, name="S2")(x)                                    # 14×14
     x = L.TableConv2D(C3, 5, activation=scaled_tanh, kernel_initializer=WEIGHTS, name="C3")(x)      # 10×10

@@ -61,18 +61,23 @@ def keras_pool(x, pool, stride, L, name):
     if stride == 1:
         return same_pool(x, pool, stride, L, name)
     space = x.shape[1:3] if channel_axis() == -1 else x.shape[2:4]
+    if None in space:                       # `same` begins where these windows do; its own padding is cropped off again
+        x = L.ZeroPadding2D(2, name=f"{name}_pad")(x)
+        x = getattr(L, pool)(3, strides=stride, padding="same", name=name)(x)
+        return L.Cropping2D(1, name=f"{name}_crop")(x)
     x = L.ZeroPadding2D(tuple((n % 2, 1) for n in space), name=f"{name}_pad")(x)
     return getattr(L, pool)(3, strides=stride, name=name)(x)
 
 
-def fitted(x, like, width, L, name, norm):
+def fitted(x, like, width, L, name, norm, larger):
     """h_{i−1} with the size and the maps of this cell: every second pixel twice, the second time one further.
 
-    The first cell has none before it, and takes its own input, which is not fitted.
+    larger: whether h_{i−1} is what a reduction cell took. The first cell has none before it, and takes its own input,
+    which is not fitted.
     """
     if x is None:
         return like
-    if x.shape[2] != like.shape[2]:
+    if larger:
         x = L.ReLU(name=f"{name}_relu")(x)
         shifted = L.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_2_pad")(x)
         shifted = L.Cropping2D(((1, 0), (1, 0)), name=f"{name}_2_crop")(shifted)
@@ -90,9 +95,9 @@ def projected(x, width, L, name, norm):
     return x if x.shape[channel_axis()] == width else norm(convolution(x, width, L, f"{name}_conv"), L, f"{name}_bn")
 
 
-def cell(h, before, width, table, L, name, norm, pool):
+def cell(h, before, width, table, L, name, norm, pool, larger=False):
     """Five pairs of operations added up; the output is the states 1 to 6 of a normal cell, 3 to 6 of a reduction."""
-    before = fitted(before, h, width, L, f"{name}_before", norm)
+    before = fitted(before, h, width, L, f"{name}_before", norm, larger)
     h = norm(convolution(L.ReLU(name=f"{name}_relu")(h), width, L, f"{name}_conv"), L, f"{name}_bn")
     states = [h, before]
     for index, pair in enumerate(table, 1):
@@ -121,14 +126,15 @@ def body(x, L, name, norm=imagenet_norm, pool=same_pool):
     x, before = norm(x, L, "conv0_bn"), None
     if imagenet:
         for index, part in ((1, 4), (2, 2)):
-            x, before = cell(x, before, width // part, REDUCTION, L, f"stem{index}_1", norm, pool), x
+            x, before = cell(x, before, width // part, REDUCTION, L, f"stem{index}_1", norm, pool, index > 1), x
     for group in (1, 2, 3):
         if group > 1:
             width *= 2
             reduced = cell(x, before, width, REDUCTION, L, f"reduction{group - 1}_1", norm, pool)
             x, before = reduced, before if around else x
         for index in range(1, cells + 1):
-            x, before = cell(x, before, width, NORMAL, L, f"normal{group}_{index}", norm, pool), x
+            larger = index == 1 and (imagenet or group > 1)
+            x, before = cell(x, before, width, NORMAL, L, f"normal{group}_{index}", norm, pool, larger), x
     return L.ReLU(name="normal3_relu")(x)
 
 

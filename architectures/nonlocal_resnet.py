@@ -16,7 +16,7 @@ from functools import partial
 import keras
 
 from .blocks import batch_norm, channel_axis, he
-from .registry import Architecture, ArchitectureError, register
+from .registry import Architecture, register
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}             # blocks in res2, res3, res4 and res5
 WIDTHS = (64, 128, 256, 512)                                # a bottleneck ends in four times as many
@@ -63,9 +63,6 @@ def bottleneck(x, width, frames, stride, L, name):
 
 def non_local(x, L, name, kind="embedded_gaussian"):
     """z = W_z y + x, φ and g max-pooled over space (figure 2 and section 3.3)."""
-    if keras.config.image_data_format() != "channels_last":
-        raise ArchitectureError("non-local blocks know channels_last only: "
-                                "keras.config.set_image_data_format('channels_last')")
     return L.NonLocal(kind, subsample=(1, 2, 2), name=name)(x)
 
 

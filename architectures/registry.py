@@ -76,7 +76,8 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
     """Build a network by name, as a functional Keras model with fresh weights.
 
     classes, input_shape (H, W, C): the paper's where not given; with Keras's data format channels_first the model
-    takes (C, H, W). include_top=False ends with the features, reduced by pooling = None, "avg" or "max", as in
+    takes (C, H, W). (None, None, C) takes images of any size, where no layer counts their pixels: a dense layer behind
+    all maps does, so most networks take it with include_top=False alone. include_top=False ends with the features, reduced by pooling = None, "avg" or "max", as in
     keras.applications. classifier_activation=None gives the logits. auxiliary=True adds the outputs of the classifiers
     that the paper trains on the way (GoogLeNet's): [scores, first, second]. layers: a namespace such as keras.layers,
     for the same network on stock layers.
@@ -93,7 +94,7 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
     if include_top and (not isinstance(classes, int) or classes < 1):
         raise ArchitectureError(f"classes must be a positive integer, not {classes!r}")
     L = Layers(layers)
-    inputs = (network.inputs or _image)(shape)
+    inputs = (network.inputs or one_image)(shape)
     try:
         with _deep(10_000):
             x = network.body(inputs, L)
@@ -105,6 +106,10 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
     except ArchitectureError:
         raise
     except ValueError as error:             # images too small for its windows, say
+        if None in shape:
+            without = ", or build it with include_top=False" if include_top else ""
+            raise ArchitectureError(f"{name} has layers whose weights count the pixels: give input_shape in full, as "
+                                    f"the paper's {network.input_shape}{without}") from error
         raise ArchitectureError(f"{name} cannot be built for input_shape={shape}; the paper's is {network.input_shape}"
                                 + (f", the smallest {network.smallest}" if network.smallest else "")) from error
     if include_top and classifier_activation is not None and network.loss != "margin":
@@ -119,7 +124,7 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
         return keras.Model(inputs, outputs if auxiliary else outputs[0], name=name)
 
 
-def _image(shape):
+def one_image(shape):
     """The input for one image or video of (…, C), in Keras's data format."""
     first = keras.config.image_data_format() == "channels_first"
     return keras.Input((shape[-1], *shape[:-1]) if first else shape, name="input")
@@ -136,13 +141,13 @@ def _deep(limit: int):
         sys.setrecursionlimit(before)
 
 
-def _shape(given, network) -> tuple[int, ...]:
-    """The shape asked for, (H, W, C) for images, checked."""
+def _shape(given, network) -> tuple[int | None, ...]:
+    """The shape asked for, (H, W, C) for images, checked; None for H or W of any size."""
     axes = len(network.input_shape)
-    if (not isinstance(given, (list, tuple)) or len(given) != axes
-            or not all(isinstance(n, int) and n > 0 for n in given)):
+    if (not isinstance(given, (list, tuple)) or len(given) != axes or given[-1] is None
+            or not all(n is None or isinstance(n, int) and n > 0 for n in given)):
         meaning = {1: "(features,), one positive integer",
-                   3: "(height, width, channels), three positive integers",
-                   4: "(frames, height, width, channels), four positive integers"}[axes]
+                   3: "(height, width, channels), None for any height or width, else three positive integers",
+                   4: "(frames, height, width, channels), None for any size, else four positive integers"}[axes]
         raise ArchitectureError(f"input_shape must be {meaning}, not {given!r}")
     return tuple(given)

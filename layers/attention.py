@@ -29,7 +29,7 @@ from .initializer import another
 from .normalization import BatchNormalization
 from .pooling import max_pool
 from .structure import add
-from .window import check_positive, differ, space_of
+from .window import check_positive, differ, from_channels_last, known_format, last_shape, space_of, to_channels_last
 
 KINDS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
 
@@ -122,12 +122,14 @@ class NonLocal(keras.layers.Layer):
     subsample: φ and g are max-pooled by this factor, an integer or one a spatial axis; the paper's trick pools the
     two axes of an image, (1, 2, 2) of a video (section 3.3).
     kernel_initializer: section 4.1 takes that of He et al. 2015.
-    Input and output (N, *space, C), with one, two or three spatial axes of any size.  Source: Wang et al. 2018.
+    data_format: as for Keras's layers; by default Keras's own.
+    Input and output (N, *space, C), or (N, C, *space), with one, two or three spatial axes of any size.  Source: Wang et al. 2018.
     """
 
     def __init__(self, kind="embedded_gaussian", channels=None, normalize=True, subsample=1,
-                 kernel_initializer="he_normal", **kwargs):
+                 kernel_initializer="he_normal", data_format=None, **kwargs):
         super().__init__(**kwargs)
+        self.data_format = known_format(data_format)
         _known(kind)
         self.kind, self.normalize = kind, bool(normalize)
         self.channels = None if channels is None else int(channels)
@@ -147,7 +149,9 @@ class NonLocal(keras.layers.Layer):
         if len(self.pool_size) != axes:
             raise ValueError(f"subsample={self.subsample} has {len(self.pool_size)} factors, "
                              f"the input {axes} spatial axes.")
-        for axis, (n, factor) in enumerate(zip(input_shape[1:-1], self.pool_size), start=1):
+        first = 1 if self.data_format == "channels_last" else 2
+        input_shape = last_shape(input_shape, self.data_format)
+        for axis, (n, factor) in enumerate(zip(input_shape[1:-1], self.pool_size), start=first):
             if n is not None and n < factor:
                 raise ValueError(f"Axis {axis} of the input has size {n}, less than subsample={factor}.")
         wide = input_shape[-1]
@@ -167,11 +171,13 @@ class NonLocal(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
-        theta = self._embed(inputs, self.theta)
-        phi, g = (self._pool(self._embed(inputs, kernel)) for kernel in (self.phi, self.g))
+        x = to_channels_last(inputs, self.data_format)
+        theta = self._embed(x, self.theta)
+        phi, g = (self._pool(self._embed(x, kernel)) for kernel in (self.phi, self.g))
         y = attend(_positions(theta), _positions(phi), _positions(g), self.kind, self.pair_kernel)
-        z = ops.reshape(multiply(y, self.z), ops.shape(inputs))
-        return add([inputs, self.normalization(z, training=training) if self.normalize else z])
+        z = ops.reshape(multiply(y, self.z), ops.shape(x))
+        z = self.normalization(z, training=training) if self.normalize else z
+        return from_channels_last(add([x, z]), self.data_format)
 
     def _embed(self, x, kernel):
         """A 1×1 convolution; the Gaussian's θ and φ are x itself."""
@@ -185,7 +191,7 @@ class NonLocal(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "kind": self.kind, "channels": self.channels, "normalize": self.normalize,
-                "subsample": self.subsample,
+                "subsample": self.subsample, "data_format": self.data_format,
                 "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
 
 

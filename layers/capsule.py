@@ -31,7 +31,7 @@ from .convolution import convolve
 from .dense import add_bias
 from .gradient import with_gradient
 from .loss import one_hot
-from .window import Window, check_positive, differ, space_of
+from .window import Window, check_positive, differ, known_format, last_shape, space_of, to_channels_last
 
 PRESENT, ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5          # m⁺, m⁻ and λ of equation (4)
 
@@ -175,12 +175,14 @@ class PrimaryCapsules(keras.layers.Layer):
 
     channels: capsules at a position, of `dimension` units each. kernel_size, strides: one integer. The paper's are
     PrimaryCapsules(32, 8, kernel_size=9, strides=2).
-    Input (N, H, W, C) → output (N, P · Q · channels, dimension).  Source: Sabour et al. 2017, section 4.
+    data_format: of the input, as for Keras's layers; by default Keras's own.
+    Input (N, H, W, C), or (N, C, H, W) → output (N, P · Q · channels, dimension), the same of both.  Source: Sabour et al. 2017, section 4.
     """
 
     def __init__(self, channels, dimension, kernel_size, strides=1, padding="valid",
-                 kernel_initializer="glorot_uniform", **kwargs):
+                 kernel_initializer="glorot_uniform", data_format=None, **kwargs):
         super().__init__(**kwargs)
+        self.data_format = known_format(data_format)
         self.channels, self.dimension = int(channels), int(dimension)
         self.kernel_size, self.strides, self.padding = int(kernel_size), int(strides), padding.lower()
         check_positive(channels=self.channels, dimension=self.dimension, kernel_size=self.kernel_size,
@@ -192,28 +194,28 @@ class PrimaryCapsules(keras.layers.Layer):
     def build(self, input_shape):
         if len(input_shape) != 4:
             raise ValueError(f"The input has {len(input_shape)} axes; PrimaryCapsules takes 4: (N, H, W, C).")
-        for axis in (1, 2):
+        for axis in (1, 2) if self.data_format == "channels_last" else (2, 3):
             if self.padding == "valid" and input_shape[axis] is not None and input_shape[axis] < self.kernel_size:
                 raise ValueError(f"Axis {axis} of the input has size {input_shape[axis]}, "
                                  f"less than kernel_size={self.kernel_size}.")
-        filters = self.channels * self.dimension
+        channels, filters = last_shape(input_shape, self.data_format)[-1], self.channels * self.dimension
         self.kernel = self.add_weight(
-            name="kernel", shape=(self.kernel_size, self.kernel_size, input_shape[-1], filters),
+            name="kernel", shape=(self.kernel_size, self.kernel_size, channels, filters),
             initializer=self.kernel_initializer)
         self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
         self.built = True
 
     def call(self, inputs):
-        return self.capsules_of(inputs, self.kernel, self.bias)
+        return self.capsules_of(to_channels_last(inputs, self.data_format), self.kernel, self.bias)
 
     def capsules_of(self, inputs, kernel, bias):
-        """Squashed capsules by a kernel (k, k, C, filters) and a bias (filters,)."""
+        """Squashed capsules of inputs (N, H, W, C) by a kernel (k, k, C, filters) and a bias (filters,)."""
         y = add_bias(convolve(inputs, kernel, self.strides, self.padding), bias)
         capsules = prod(space_of(y)) * self.channels
         return squash(ops.reshape(y, (ops.shape(y)[0], capsules, self.dimension)))
 
     def compute_output_shape(self, input_shape):
-        space, capsules = input_shape[1:-1], None
+        space, capsules = last_shape(input_shape, self.data_format)[1:-1], None
         if None not in space:
             window = Window.of((self.kernel_size,) * 2, self.strides, self.padding)
             capsules = prod(window.outputs(space)) * self.channels
@@ -222,7 +224,7 @@ class PrimaryCapsules(keras.layers.Layer):
     def get_config(self):
         return {**super().get_config(), "channels": self.channels, "dimension": self.dimension,
                 "kernel_size": self.kernel_size, "strides": self.strides, "padding": self.padding,
-                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
+                "data_format": self.data_format, "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

@@ -17,7 +17,8 @@ from keras import ops
 
 from .activation import activate
 from .gradient import with_gradient
-from .window import Window, crop, differ, from_channels_last, pad, scatter, space_of, taps, to_channels_last
+from .window import (Window, crop, differ, from_channels_last, known_format, pad, scatter, space_of, taps,
+                     to_channels_last)
 
 
 def locally_connect(x, kernel, kernel_size, strides=1, padding="valid", data_format="channels_last"):
@@ -105,8 +106,7 @@ class LocallyConnected(keras.layers.Layer):
         self.kernel_size = self._positive("kernel_size", kernel_size, self.rank)
         self.strides = self._positive("strides", strides, self.rank)
         self.padding = self._one_of("padding", padding.lower(), ("valid", "same"))
-        self.data_format = self._one_of("data_format", data_format or keras.config.image_data_format(),
-                                        ("channels_last", "channels_first"))
+        self.data_format = known_format(data_format)
         self.activation = keras.activations.get(activation)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

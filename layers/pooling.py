@@ -22,7 +22,8 @@ from keras import ops
 from .activation import activate
 from .dense import add_bias
 from .gradient import with_gradient
-from .window import Window, check_positive, crop, from_channels_last, pad, scatter, space_of, taps, to_channels_last
+from .window import (Window, check_positive, crop, from_channels_last, known_format, last_shape, pad, scatter, shape_in,
+                     space_of, taps, to_channels_last)
 
 
 def max_pool(x, pool_size, strides=None, padding="valid", data_format="channels_last"):
@@ -286,13 +287,15 @@ class GlobalMaxPooling3D(_GlobalMaxPooling, keras.layers.GlobalMaxPooling3D):
 class Subsampling2D(keras.layers.Layer):
     """Trainable subsampling: the sum over a window times a coefficient plus a bias, then an activation.
 
-    2·C parameters. Input (N, H, W, C) → output (N, H/pool_size, W/pool_size, C); both must divide.
+    2·C parameters. Input (N, H, W, C) → output (N, H/pool_size, W/pool_size, C); both must divide. channels_first:
+    (N, C, H, W) → (N, C, H/pool_size, W/pool_size). data_format: as for Keras's layers; by default Keras's own.
     coefficient_initializer: default 1/pool_size², the average.
     Source: LeCun et al. 1998, section II.B (S2 and S4).
     """
 
-    def __init__(self, pool_size=2, activation=None, coefficient_initializer=None, **kwargs):
+    def __init__(self, pool_size=2, activation=None, coefficient_initializer=None, data_format=None, **kwargs):
         super().__init__(**kwargs)
+        self.data_format = known_format(data_format)
         self.pool_size = int(pool_size)
         check_positive(pool_size=self.pool_size)
         self.activation = keras.activations.get(activation)
@@ -300,24 +303,27 @@ class Subsampling2D(keras.layers.Layer):
             coefficient_initializer or keras.initializers.Constant(1 / self.pool_size**2))
 
     def build(self, input_shape):
-        Window.of((self.pool_size,) * 2, self.pool_size, "valid").check(input_shape)
-        for axis in (1, 2):
+        Window.of((self.pool_size,) * 2, self.pool_size, "valid").check(input_shape, self.data_format)
+        for axis in (1, 2) if self.data_format == "channels_last" else (2, 3):
             if input_shape[axis] is not None and input_shape[axis] % self.pool_size:
                 raise ValueError(f"Axis {axis} of the input has size {input_shape[axis]}, "
                                  f"which pool_size={self.pool_size} does not divide.")
-        self.coefficient = self.add_weight(
-            name="coefficient", shape=(input_shape[-1],), initializer=self.coefficient_initializer)
-        self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")
+        maps = last_shape(input_shape, self.data_format)[-1]
+        self.coefficient = self.add_weight(name="coefficient", shape=(maps,), initializer=self.coefficient_initializer)
+        self.bias = self.add_weight(name="bias", shape=(maps,), initializer="zeros")
         self.built = True
 
     def call(self, inputs):
-        return activate(self.activation, subsample(inputs, self.coefficient, self.bias, self.pool_size))
+        y = subsample(to_channels_last(inputs, self.data_format), self.coefficient, self.bias, self.pool_size)
+        return activate(self.activation, from_channels_last(y, self.data_format))
 
     def compute_output_shape(self, input_shape):
         shrink = lambda n: None if n is None else n // self.pool_size                   # noqa: E731
-        return (input_shape[0], shrink(input_shape[1]), shrink(input_shape[2]), input_shape[-1])
+        images, rows, columns, maps = last_shape(input_shape, self.data_format)
+        return shape_in((images, shrink(rows), shrink(columns), maps), self.data_format)
 
     def get_config(self):
         return {**super().get_config(), "pool_size": self.pool_size,
+                "data_format": self.data_format,
                 "activation": keras.activations.serialize(self.activation),
                 "coefficient_initializer": keras.initializers.serialize(self.coefficient_initializer)}

@@ -15,7 +15,7 @@ from .convolution import convolve
 from .dense import add_bias
 from .gradient import with_gradient
 from .initializer import another
-from .window import Window, check_positive
+from .window import Window, check_positive, known_format, last_shape, shape_in
 
 
 def listed_kernels(dw, spread):
@@ -36,12 +36,16 @@ class TableConv2D(keras.layers.Layer):
 
     table: for every output map the input maps it sees. kernel_size: one integer. kernel_initializer sees
     the fan-in of each output map: any Keras initialiser, or FanIn, the paper's.
-    Input (N, H, W, C) → output (N, H − size + 1, W − size + 1, len(table)).
+    data_format: as for Keras's layers; by default Keras's own.
+    Input (N, H, W, C) → output (N, H − size + 1, W − size + 1, len(table)); channels_first: (N, C, H, W) →
+    (N, len(table), H − size + 1, W − size + 1).
     Source: LeCun et al. 1998, section II.B, table I (layer C3).
     """
 
-    def __init__(self, table, kernel_size, activation=None, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(self, table, kernel_size, activation=None, kernel_initializer="glorot_uniform",
+                 data_format=None, **kwargs):
         super().__init__(**kwargs)
+        self.data_format = known_format(data_format)
         self.table = [sorted(int(c) for c in row) for row in table]
         self.kernel_size = int(kernel_size)
         check_positive(kernel_size=self.kernel_size)
@@ -51,7 +55,7 @@ class TableConv2D(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):
-        channels = Window.of((self.kernel_size,) * 2, 1, "valid").check(input_shape)
+        channels = Window.of((self.kernel_size,) * 2, 1, "valid").check(input_shape, self.data_format)
         for k, row in enumerate(self.table):
             if not row or row[-1] >= channels or row[0] < 0 or len(set(row)) < len(row):
                 raise ValueError(f"table[{k}] = {row} must list distinct input maps from 0 to {channels - 1}.")
@@ -76,8 +80,8 @@ class TableConv2D(keras.layers.Layer):
         return ops.concatenate(drawn, axis=-1)
 
     def call(self, inputs):
-        y = convolve(inputs, self.dense_kernel(self.kernel))
-        return activate(self.activation, add_bias(y, self.bias))
+        y = convolve(inputs, self.dense_kernel(self.kernel), data_format=self.data_format)
+        return activate(self.activation, add_bias(y, self.bias, self.data_format))
 
     def dense_kernel(self, kernel):
         """The kernel (size, size, C, K) of the equivalent dense convolution, zero where nothing is connected."""
@@ -92,9 +96,11 @@ class TableConv2D(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         reach = self.kernel_size - 1
         grow = lambda n: None if n is None else n - reach                               # noqa: E731
-        return (input_shape[0], grow(input_shape[1]), grow(input_shape[2]), len(self.table))
+        images, rows, columns, _ = last_shape(input_shape, self.data_format)
+        return shape_in((images, grow(rows), grow(columns), len(self.table)), self.data_format)
 
     def get_config(self):
         return {**super().get_config(), "table": self.table, "kernel_size": self.kernel_size,
+                "data_format": self.data_format,
                 "activation": keras.activations.serialize(self.activation),
                 "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}

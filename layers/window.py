@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+import keras
 from keras import ops
 
 
@@ -235,6 +236,24 @@ def dilate(x, rates, axes):
             n = ops.shape(x)[axis]
             x = _interleave([x] + [ops.zeros_like(x)] * (rate - 1), axis, (n - 1) * rate + 1)
     return x
+
+
+def known_format(data_format: str | None) -> str:
+    """A layer's data format: Keras's own where none is given."""
+    data_format = data_format or keras.config.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(f"data_format={data_format!r} must be one of channels_last, channels_first.")
+    return data_format
+
+
+def last_shape(shape, data_format) -> tuple:
+    """The shape (N, *space, C) of an input of that shape in that format."""
+    return tuple(shape) if data_format == "channels_last" else (shape[0], *shape[2:], shape[1])
+
+
+def shape_in(shape, data_format) -> tuple:
+    """The other way round: (N, *space, C) as that format has it."""
+    return tuple(shape) if data_format == "channels_last" else (shape[0], shape[-1], *shape[1:-1])
 
 
 def to_channels_last(x, data_format):

@@ -569,7 +569,10 @@ def check(options):
         raise Failure(f"check differentiates with TensorFlow, JAX or PyTorch; KERAS_BACKEND is "
                       f"{keras.backend.backend()}")
     begun, started = time.monotonic(), records.now()
-    rows = examine(options.operators)
+    try:
+        rows = examine(options.operators)
+    except LookupError as error:
+        raise UsageError(str(error.args[0])) from None
     record = {
         "schema": records.SCHEMA, "kind": "gradients", "id": records.new_id("gradients", keras.backend.backend()),
         "status": "finished" if all(row["passed"] for row in rows) else "failed", "started": started,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from zoo import (FEW, IMAGES, KINDS, LIGHT, Pair, batch, channels_first, close, file_of, gradients, loss_of, network,
-                 outputs_of, published, slow_but, smallest_shape, still)
+                 outputs_of, published, slow_but, smallest_shape, stated, still, stir)
 
 from cnn_repro import layers as explicit
 from cnn_repro.architectures import (ArchitectureError, anatomy, build, describe, find, names, registry, stage_of,
@@ -176,6 +176,13 @@ def test_the_config_gives_the_same_network_back(pair):
     same(pair, copy)
 
 
+def test_a_clone_is_the_same_network_with_weights_of_its_own(pair):
+    expected, copy = pair.predicted, keras.models.clone_model(pair.ours)
+    assert expected and not {id(v) for v in copy.weights} & {id(v) for v in pair.ours.weights}
+    copy.set_weights(pair.ours.get_weights())
+    same(pair, copy)
+
+
 def test_the_file_gives_the_same_network_back(pair, saved):
     pair.save(saved)
     same(pair, keras.models.load_model(saved / f"{pair.name}.keras"))
@@ -194,11 +201,7 @@ def test_channels_first_is_the_same_network_on_transposed_images(pair):
     inputs, labels = pair.batch
     (expected, _, slopes), _ = pair.passes
     with channels_first():
-        try:
-            first = pair.network()
-        except ArchitectureError as error:              # it knows one format, and says so
-            assert "channels_last only" in str(error) and "set_image_data_format('channels_last')" in str(error)
-            return
+        first = pair.network()
         turned = [in_front(x) for x in inputs] if isinstance(inputs, list) else in_front(inputs)
         for tensor, x in zip(first.inputs, keras.tree.flatten(turned), strict=True):
             assert all(n in (None, m) for n, m in zip(tensor.shape, x.shape, strict=True))
@@ -208,6 +211,50 @@ def test_channels_first_is_the_same_network_on_transposed_images(pair):
         np.testing.assert_allclose(in_front(b) if a.shape != b.shape else b, a, rtol=1e-8, atol=1e-8)
     close(found, slopes, first.trainable_variables)
     assert describe(first) == describe(pair.ours)
+
+
+# ------------------------------------------------------------------------------------------- images of any size
+
+# pools that fit, subsampling, pools over the border by maximum and by mean; the others are slow
+ANY_SIZE = ("conv2_cifar", "lenet5", "highway_conv10_w16_mnist", "cuda_convnet_26pct_cifar")
+COUNTED = ("lecun1989", "cuda_convnet_11pct_cifar", "cuda_convnet_13pct_cifar", "highway10_mnist", "plain10_mnist")
+
+
+@pytest.mark.parametrize("name", slow_but(ANY_SIZE, (name for name in KINDS if len(smallest_shape(name)) > 2
+                                                     and name not in COUNTED)))
+def test_features_of_images_of_any_size_are_those_of_their_size(name):
+    """On images of an odd height and an even width; lenet5 takes multiples of four."""
+    *frames, rows, columns, channels = smallest_shape(name)
+    shape = (*frames, *((rows + 4, columns + 8) if name == "lenet5" else (rows + 1, columns + 2)), channels)
+    any_size = (*(None for _ in shape[1:]), channels)
+    if stated(name)[0] > 5e9 or stated(name)[1] > 3e7:          # the same layers, at least
+        with weightless():
+            free, known = (network(name, include_top=False, input_shape=one) for one in (any_size, shape))
+            assert [v.shape for v in free.weights] == [v.shape for v in known.weights]
+            assert free.outputs[0].shape[-1] == known.outputs[0].shape[-1]
+        return
+    free, known = (network(name, include_top=False, input_shape=one) for one in (any_size, shape))
+    free.set_weights(stir(known).get_weights())
+    inputs, _ = batch(known, name)
+    for a, b in zip(outputs_of(free, inputs), outputs_of(known, inputs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_network_that_averages_its_maps_takes_images_of_any_size_to_their_scores():
+    """Inside a graph that never sees the size, its gradients too."""
+    model = network("nin_cifar", input_shape=(None, None, 3), classes=3)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3])], autograph=False)
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = model(x)
+        return y, tape.gradient(y, x)
+
+    for shape in ((2, 12, 9, 3), (1, 9, 16, 3)):
+        y, dx = step(tf.random.stateless_normal(shape, (0, 1)))
+        assert y.shape == (shape[0], 3) and dx.shape == shape and np.abs(dx).max() > 0
 
 
 # ------------------------------------------------------------------------------------------- arguments and errors
@@ -256,6 +303,23 @@ def weights_follow_from_the_seed(one, other_seed, same_seed):
     for shape in {a.shape for a in kernels}:            # no two layers drew the same numbers
         alike = [tuple(a.ravel()[:8]) for a in kernels if a.shape == shape and a.min() < a.max()]
         assert len(set(alike)) == len(alike), shape
+
+
+@pytest.mark.parametrize("name", slow_but((*ANY_SIZE, "gcn", "lecun1989", "vgg11_bn_cifar"), LIGHT))
+def test_in_mixed_precision_outputs_are_near_those_of_the_full_one(name):
+    """bfloat16 has eight bits: a network's outputs are finite, of that precision, and about the same."""
+    full = network(name)
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        half = network(name)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    half.set_weights(full.get_weights())
+    inputs, _ = batch(full, name)
+    for a, b in zip(outputs_of(half, inputs), outputs_of(full, inputs), strict=True):
+        assert a.dtype == "bfloat16" and b.dtype == "float32"
+        assert np.isfinite(a.astype("float32")).all()
+        assert np.abs(a.astype("float32") - b).max() <= 0.1 * np.abs(b).max(), np.abs(b).max()
 
 
 @few
@@ -323,6 +387,11 @@ def test_an_unknown_name_gets_the_nearest_and_the_command_that_lists_all():
     (dict(name="resnet20_cifar", input_shape=(32, 32, 0)), r"three positive integers, not \(32, 32, 0\)"),
     (dict(name="resnet20_cifar", input_shape=(-3, 5, 3)), "three positive integers"),
     (dict(name="resnet20_cifar", input_shape="abc"), "three positive integers, not 'abc'"),
+    (dict(name="resnet20_cifar", input_shape=(32, 32, None)), r"else three positive integers, not \(32, 32, None\)"),
+    (dict(name="lenet5_modern", input_shape=(None, None, 1)),
+     r"lenet5_modern has layers whose weights count the pixels.* paper's \(32, 32, 1\), or .*include_top=False$"),
+    (dict(name="lecun1989", input_shape=(None, None, 1), include_top=False),
+     r"lecun1989 has layers whose weights count the pixels.* the paper's \(16, 16, 1\)$"),
     (dict(name="lenet5", input_shape=(8, 8, 1)), r"lenet5 cannot be built for input_shape=\(8, 8, 1\); the paper's is"),
     (dict(name="lenet5_modern", input_shape=(8, 8, 1)), r"lenet5_modern cannot be built for input_shape=\(8, 8, 1\)")])
 def test_impossible_arguments_get_one_clear_line(arguments, message):

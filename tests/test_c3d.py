@@ -1,6 +1,7 @@
 """C3D: the classes of UCF101, and the pooling that hangs over the border."""
 import keras
 import numpy as np
+import pytest
 
 from cnn_repro.architectures import build, c3d, describe, weightless
 
@@ -20,8 +21,9 @@ def test_fc6_sees_512_maps_of_four_by_four():
     assert not any(name.endswith("_pad") for name in (layer.name for layer in model.layers) if name != "pool5_pad")
 
 
-def test_the_last_window_takes_what_there_is():
-    inputs = keras.Input((2, 5, 4, 1))
+@pytest.mark.parametrize("space", [(2, 5, 4), (None, None, None)])
+def test_the_last_window_takes_what_there_is(space):
+    inputs = keras.Input((*space, 1))
     model = keras.Model(inputs, c3d.max_pool(inputs, (2, 2, 2), keras.layers, "pool"))
     x = np.random.default_rng(0).uniform(size=(1, 2, 5, 4, 1)).astype("float32")
     y = model(x).numpy()

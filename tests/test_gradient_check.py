@@ -20,6 +20,7 @@ from passes import numbers
 from cnn_repro import layers as L
 from cnn_repro.layers import reference
 from cnn_repro.repro import check
+from cnn_repro.repro.check import witnesses
 
 FORMULAS = list({(case.module.__name__, case.formula, case.output): case for case in SABOTAGES}.values())
 
@@ -141,7 +142,7 @@ def test_the_check_notices(sabotage, rows, monkeypatch):
 def test_second_derivatives_are_of_the_square():
     """Of (3x)²: 18·x·dy is its gradient. Of 3x alone, which is linear, those of x would be zeros."""
     x, dy, direction = numbers(4, seed=1), numbers(4, seed=2), numbers(4, seed=3)
-    of_x, of_dy = check.second_derivatives(lambda x: 3 * x, [x], dy, [direction])
+    of_x, of_dy = check.second_derivatives(witnesses.squared(lambda x: 3 * x), [x], dy, [direction])
     np.testing.assert_allclose(of_x, 18 * dy * direction, rtol=1e-5)
     np.testing.assert_allclose(of_dy, 18 * x * direction, rtol=1e-5)
 

@@ -1,9 +1,8 @@
-"""What is special about LeNet-5: the paper's table, codes and squashing; one data format."""
+"""What is special about LeNet-5: the paper's table, codes and squashing."""
 import numpy as np
-import pytest
-from zoo import anatomy_of, channels_first, published
+from zoo import anatomy_of, published
 
-from cnn_repro.architectures import ArchitectureError, build, lenet
+from cnn_repro.architectures import lenet
 
 
 def test_lenet5_is_the_one_of_section_2b():
@@ -34,8 +33,3 @@ def test_lenets_squash_where_the_paper_says():
         layer.name: layer.activation.__name__ for layer in published(name).model.layers if hasattr(layer, "activation")}
     assert activations("lenet5") == dict.fromkeys(["C1", "S2", "C3", "S4", "C5", "F6"], "scaled_tanh")
     assert activations("lenet5_modern") == dict.fromkeys(["C1", "C3", "C5", "F6"], "relu") | {"OUTPUT": "linear"}
-
-
-def test_lenet5_says_that_it_is_channels_last():
-    with channels_first(), pytest.raises(ArchitectureError, match=r"channels_last only.*set_image_data_format\('channels_last'\)"):
-        build("lenet5")

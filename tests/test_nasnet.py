@@ -26,6 +26,26 @@ def test_every_state_of_a_cell_reaches_its_output():
         assert len(table) == 5 and taken | joined == set(range(7))
 
 
+@pytest.mark.parametrize("pool", ["MaxPooling2D", "AveragePooling2D"])
+def test_a_pool_of_kerass_network_on_images_of_any_size_is_that_of_their_size(pool):
+    """In steps of 2, where zeros count and an odd size has its first window one pixel further out."""
+    inputs = keras.Input((None, None, 2))
+    free = keras.Model(inputs, nasnet.keras_pool(inputs, pool, 2, keras.layers, "pool"))
+    for rows, columns in ((7, 8), (8, 7), (1, 2)):
+        x = np.random.default_rng(0).normal(size=(2, rows, columns, 2)).astype("float32")
+        known = keras.Input(x.shape[1:])
+        expected = keras.Model(known, nasnet.keras_pool(known, pool, 2, keras.layers, "pool"))(x)
+        np.testing.assert_allclose(free(x), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_what_a_reduction_took_is_reduced_for_the_cell_behind_it_whatever_the_size():
+    """Images of unknown size do not say which of two maps is the larger."""
+    inputs, twice = keras.Input((None, None, 4)), keras.Input((None, None, 4))
+    fitted = nasnet.fitted(twice, inputs, 4, keras.layers, "before", nasnet.batch_norm, larger=True)
+    model = keras.Model([inputs, twice], fitted)
+    assert model([np.zeros((1, 3, 4, 4)), np.zeros((1, 6, 8, 4))]).shape == (1, 3, 4, 4)
+
+
 @pytest.mark.slow
 def test_keras_network_with_keras_weights():
     theirs = keras.applications.NASNetMobile(weights=None, input_shape=(64, 64, 3), classes=7)

@@ -80,5 +80,35 @@ def test_a_network_becomes_an_onnx_file(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("file", ["onnx", pytest.param("tf_saved_model", marks=pytest.mark.slow)])
+def test_a_network_of_grouped_convolutions_is_read_without_its_code(tmp_path, file):
+    """In a fresh process. Keras has XLA compile such convolutions on a CPU, which onnxruntime knows nothing of."""
+    if file == "onnx":
+        for needed in ("tf2onnx", "onnxruntime"):
+            pytest.importorskip(needed, reason=f"{needed} is not installed: pip install -e '.[export]'")
+    keras.utils.set_random_seed(0)
+    model = build("lecun1989")
+    images = np.random.default_rng(0).random((2, 16, 16, 1), "float32")
+    np.savez(tmp_path / "known.npz", images=images, scores=np.asarray(model(images)))
+    model.export(tmp_path / "model", format=file, verbose=False)
+    code = {"onnx": """
+import onnxruntime
+session = onnxruntime.InferenceSession("model")
+found, = session.run(None, {session.get_inputs()[0].name: known["images"]})
+""", "tf_saved_model": """
+import tensorflow as tf
+served = tf.saved_model.load("model")
+found = served.serve(known["images"]).numpy()
+"""}[file]
+    code = f"""import sys, numpy as np
+known = np.load("known.npz")
+{code}
+np.testing.assert_allclose(found, known["scores"], atol=1e-6)
+assert "cnn_repro" not in sys.modules
+"""
+    child = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert child.returncode == 0, child.stderr[-2000:]
+
+
 if __name__ == "__main__":
     run(sys.stdin.read().split("\0"))

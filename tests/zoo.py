@@ -1,8 +1,8 @@
 """What the tests of the networks share: which run when, small inputs, batches, losses and passes.
 
 Counts are tested of every network, at the paper's size. Passes forward and backward are tested of KINDS, the smallest
-network of every kind of block by the counts that the cards state: what differs within a kind is the table, depth
-and width, which the counts hold to the paper. FEW, the smallest of every file and what is small altogether, are the
+network of every kind of block and head by the counts that the cards state: what differs within a kind is the table,
+depth and width, which the counts hold to the paper. FEW, the smallest of every file and what is small altogether, are the
 quick tests, with passes where they are LIGHT; all else is slow.
 A new network joins by being registered.
 """
@@ -38,13 +38,21 @@ def stated(name: str) -> tuple[float, float]:
 
 
 def kind_of(name: str) -> tuple:
-    """The function of a network's body, and the functions, words and switches that it was given: its blocks."""
-    return file_of(name), *_words(find(name).body)
+    """The functions of a network's body and head, the words and switches that they were given, and what makes another
+    layer of a number: its blocks."""
+    return file_of(name), *_words(find(name).body), *_words(find(name).head)
+
+
+# numbers that decide what is computed, not how wide or how often: one group or several, any dropout, a loop or none
+DECISIVE = {"groups": lambda n: n > 1, "iterations": lambda n: n > 1, "dropout": bool, "inflated": any, "places": any}
 
 
 def _words(value) -> list[str]:
     if isinstance(value, functools.partial):
-        return _words(value.func) + [word for part in (*value.args, *value.keywords.values()) for word in _words(part)]
+        named = [f"{name}: {bool(DECISIVE[name](given))}" for name, given in value.keywords.items() if name in DECISIVE]
+        return _words(value.func) + named + _words((*value.args, *value.keywords.values()))
+    if isinstance(value, (tuple, list)):
+        return sorted({word for part in value for word in _words(part)})
     if callable(value):
         return [getattr(value, "__name__", type(value).__name__)]
     return [str(value)] if isinstance(value, (str, bool)) else []

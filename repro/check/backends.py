@@ -49,19 +49,12 @@ def gradients(function: Callable, tensors, dy, form: str = "") -> list[np.ndarra
 
 
 def second_derivatives(function: Callable, tensors, dy, directions) -> list[np.ndarray]:
-    """Gradients, of the tensors and dy, of Σ directions·gradients(function², tensors, dy).
-
-    The square makes what reaches the operator's backward pass, 2·y·dy, depend on its input, as in every network.
-    A dy of its own would leave out how the backward pass depends on the output, and of a linear operator all but zeros.
-    """
+    """Gradients, of the tensors and dy, of Σ directions·gradients(function, tensors, dy)."""
     directions = to_tensors(directions)
-
-    def squared(*tensors):
-        return ops.square(function(*tensors))
 
     def length(*arguments):
         *tensors, dy = arguments
-        return sum(ops.sum(one * direction) for one, direction in zip(vjp(squared, tensors, dy), directions))
+        return sum(ops.sum(one * direction) for one, direction in zip(vjp(function, tensors, dy), directions))
 
     run = compiled(lambda *tensors: vjp(length, tensors, ops.ones((), dtype=str(dy.dtype))))
     return _arrays(run(*to_tensors((*tensors, dy))))

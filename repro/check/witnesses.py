@@ -11,6 +11,7 @@ All in float64 on TensorFlow. On JAX and PyTorch Keras computes in float32 even 
 knows no float64 there): our side is float32 then, and the loops, in float64, are what the differences are taken of.
 """
 from collections.abc import Iterator
+from difflib import get_close_matches
 from zlib import crc32
 
 import numpy as np
@@ -73,7 +74,7 @@ def examine(case: Case, seed: int = 0, compiled: bool = True, twice: bool = True
         compare("central differences", names, ours, reference.central_differences(function, exact, dy))
     if case.twice and twice:
         directions = [draw(size=tensor.shape).astype(dtype) for tensor in tensors]
-        compare("second derivatives", [*names, "dy"], *(second_derivatives(function, tensors, dy, directions)
+        compare("second derivatives", [*names, "dy"], *(second_derivatives(squared(function), tensors, dy, directions)
                                                         for function in (case.ours, case.stock)))
     scale, product = float(np.abs(y * dy).sum()) or 1.0, float((y * dy).sum())
     for name, tensor, found in zip(names, tensors, ours):
@@ -94,13 +95,24 @@ def _row(case, argument, against, error, dtype, form="") -> dict:
             "error": error, "threshold": threshold, "passed": error <= threshold}
 
 
+def squared(function):
+    """function²: what reaches the operator's backward pass, 2·y·dy, depends on its input then, as in every network.
+
+    A dy of its own would leave out how the backward pass depends on the output, and of a linear operator all but zeros.
+    """
+    return lambda *tensors: ops.square(function(*tensors))
+
+
 def check(operators=None, compiled: bool = True, twice: bool = True) -> list[dict]:
     """Rows of evidence for all operators, or those named. Raises LookupError for an unknown name."""
     known = list(cases())
     names = sorted({case.operator for case in known})
     for name in operators or ():
         if name not in names:
-            raise LookupError(f"no operator {name!r}; there are {', '.join(names)}")
+            near = next((one for one in names if one.lower() == name.lower()), None) or next(
+                iter(get_close_matches(name, names, 1)), None)
+            raise LookupError(f"no operator {name!r}, did you mean {near!r}?" if near else
+                              f"no operator {name!r}; there are {', '.join(names)}")
     rows = []
     for case in known:
         if not operators or case.operator in operators:

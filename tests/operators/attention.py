@@ -12,6 +12,7 @@ OWN = [
     ("NonLocal", (2, 4, 5, 2), dict(kind="dot_product", normalize=False, subsample=2)),
     ("NonLocal", (2, 3, 4, 5, 2), dict(kind="concatenation", subsample=(1, 2, 2))),
     ("NonLocal", (2, 3, 3, 1), dict(kernel_initializer="glorot_normal")),
+    ("NonLocal", (2, 2, 4, 5), dict(subsample=2, data_format="channels_first")),
 ]
 
 OWN_WRONG = [
@@ -22,6 +23,7 @@ OWN_WRONG = [
     ("NonLocal", (2, 4, 4, 3), dict(subsample=0), "subsample=0 must be positive"),
     ("NonLocal", (2, 4, 4, 3), dict(subsample=(2, 0)), "subsample=0 must be positive"),
     ("NonLocal", (2, 4, 4, 3), dict(channels=0), "channels=0 must be positive"),
+    ("NonLocal", (2, 3, 4, 1), dict(subsample=2, data_format="channels_first"), "Axis 3 of the input has size 1, less"),
 ]
 
 CALLS_WRONG = [

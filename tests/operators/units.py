@@ -32,6 +32,8 @@ OWN = [
     ("Subsampling2D", (2, 6, 4, 3), dict()),
     ("Subsampling2D", (2, 6, 9, 2), dict(pool_size=3, activation="tanh",
                                          coefficient_initializer=L.FanIn(2.4, inputs=9))),
+    ("TableConv2D", (2, 3, 6, 5), dict(table=[(0, 1), (2,)], kernel_size=2, data_format="channels_first")),
+    ("Subsampling2D", (2, 3, 6, 4), dict(data_format="channels_first")),
     ("RadialBasis", (2, 4), dict(centres=CENTRES)),
     ("ClassScores", (2, 3), dict(class_names=["cat", "dog", 3])),
 ]
@@ -42,6 +44,9 @@ OWN_WRONG = [
     ("TableConv2D", (2, 6, 5, 3), dict(table=[(0,), ()], kernel_size=2), r"table\[1\] = \[\] must list"),
     ("TableConv2D", (2, 6, 5, 3), dict(table=[(-1,)], kernel_size=2), r"table\[0\] = \[-1\] must list"),
     ("Subsampling2D", (2, 6, 5, 3), dict(pool_size=2), "Axis 2 of the input has size 5, which pool_size=2"),
+    ("TableConv2D", (2, 2, 5, 6), dict(table=[(0, 2)], kernel_size=2, data_format="channels_first"), "from 0 to 1"),
+    ("Subsampling2D", (2, 3, 6, 5), dict(data_format="channels_first"), "Axis 3 of the input has size 5"),
+    ("Subsampling2D", (2, 6, 4, 3), dict(data_format="NCHW"), "data_format='NCHW' must be one of channels_last, chan"),
     ("Subsampling2D", (2, 7, 6, 3), dict(pool_size=3), "Axis 1 of the input has size 7, which pool_size=3"),
     ("RadialBasis", (2, 5), dict(centres=CENTRES), "last axis of the input has size 5, the centres have 4"),
     ("RadialBasis", (2, 3, 4), dict(centres=CENTRES), "has 3 axes; RadialBasis takes 2"),
