@@ -64,10 +64,10 @@ def operate(operation, x, width, stride, L, name, norm):
     return projected(x, width, L, name, norm)
 
 
-def cell(h, before, width, table, L, name, norm):
+def cell(h, before, width, table, L, name, norm, larger=False):
     """Five pairs of operations added up; the output is the listed states side by side."""
     pairs, joined = table
-    before = fitted(before, h, width, L, f"{name}_before", norm)
+    before = fitted(before, h, width, L, f"{name}_before", norm, larger)
     h = norm(convolution(L.ReLU(name=f"{name}_relu")(h), width, L, f"{name}_conv"), L, f"{name}_bn")
     states = [h, before]
     for index, pair in enumerate(pairs, 1):
@@ -86,13 +86,14 @@ def body(x, L, name, norm=imagenet_norm):
     x, before = norm(x, L, "conv0_bn"), None
     if imagenet:
         for index, part in ((1, 4), (2, 2)):
-            x, before = cell(x, before, width // part, REDUCTION, L, f"stem{index}_1", norm), x
+            x, before = cell(x, before, width // part, REDUCTION, L, f"stem{index}_1", norm, index > 1), x
     for group in (1, 2, 3):
         if group > 1:
             width *= 2
             x, before = cell(x, before, width, REDUCTION, L, f"reduction{group - 1}_1", norm), x
         for index in range(1, CELLS + 1):
-            x, before = cell(x, before, width, NORMAL, L, f"normal{group}_{index}", norm), x
+            larger = index == 1 and (imagenet or group > 1)
+            x, before = cell(x, before, width, NORMAL, L, f"normal{group}_{index}", norm, larger), x
     return L.ReLU(name="normal3_relu")(x)
 
 

@@ -17,7 +17,7 @@ from keras import ops
 from .activation import activate
 from .batch import for_any_batch
 from .dense import add_bias
-from .gradient import with_gradient
+from .gradient import kernels_know_one_group, with_gradient
 from .window import (Window, at_least_zero, check_groups, crop, dilate, from_channels_last, pad, scatter, space_of, taps,
                      to_channels_last)
 
@@ -61,24 +61,12 @@ def convolution(x, kernel, window: Window):
     convolved = partial(ops.conv, strides=window.strides, padding=padding, data_format="channels_last",
                         dilation_rate=rates)
     groups = _groups(x, kernel)
-    if groups > 1 and _in_turn(groups):
+    if 1 < groups <= MANY_GROUPS and kernels_know_one_group():
+        # 1.1 to 6.7 times as fast as Keras's way, which XLA compiles by itself and no ONNX file can hold (ResNeXt's 32
+        # groups of 4 channels at 56×56, N = 8: 23 ms against 157); a graph of hundreds would be too large
         parts = zip(ops.split(x, groups, -1), ops.split(kernel, groups, -1))
         return ops.concatenate([convolved(*part) for part in parts], -1)
     return convolved(x, kernel)
-
-
-def _in_turn(groups: int) -> bool:
-    """Whether the groups are convolved one after the other: on TensorFlow without a GPU.
-
-    Its CPU kernels know one group, so Keras has XLA compile every grouped convolution by itself. No ONNX file can hold
-    that, and it took 1.1 to 6.7 times as long as the groups in turn (ResNeXt's 32 of 4 channels at 56×56, N = 8:
-    157 ms against 23). A graph of hundreds of groups would be too large; a step that XLA compiles anyway knows groups,
-    and would be compiled for four times as long.
-    """
-    if keras.backend.backend() != "tensorflow" or groups > MANY_GROUPS:
-        return False
-    import tensorflow as tf
-    return not tf.config.get_visible_devices("GPU") and tf.__internal__.get_enclosing_xla_context() is None
 
 
 def input_gradient(dy, x, kernel, window: Window):

@@ -1,4 +1,4 @@
-"""The one place that knows how a backend takes a gradient function."""
+"""The one place that knows the backends: how each takes a gradient function, and what one of them lacks."""
 import keras
 from keras import ops
 
@@ -47,3 +47,11 @@ def _without_none(gradients, tensors):
     if keras.backend.backend() != "jax" or not isinstance(gradients, (tuple, list)):
         return gradients
     return tuple(ops.zeros_like(tensor) if one is None else one for one, tensor in zip(gradients, tensors, strict=True))
+
+
+def kernels_know_one_group() -> bool:
+    """Whether convolutions of several groups have no kernel: on TensorFlow without a GPU, but for a step that XLA compiles."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+    return not tf.config.get_visible_devices("GPU") and tf.__internal__.get_enclosing_xla_context() is None

@@ -394,7 +394,7 @@ def test_the_markdown_table_escapes(tmp_path):
     text = results_table(rows_of(run))
     assert "| net | cifar10 | 8 % | 8.00 ± 0.10 % (3) | pa&#124;per&lt;b&gt; | reproduced |" in text
     assert all(line.count("|") == 7 for line in text.splitlines() if line.startswith("|"))
-    assert "1 of 1 are reproduced" in text
+    assert "Of the 1 counts that papers print" in text and "as built reproduce 1, 0 they do not" in text
 
 
 def test_readme_is_renewed_between_its_marks_only(tmp_path):

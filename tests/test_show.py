@@ -113,7 +113,7 @@ def test_every_network_can_be_shown(paper):
     tables = [table for table in card.tables if table.architecture == name]
     stages = show.stage_lines(found, tables)
     assert not [line for line in stages if "≠" in line], "a figure of the card's table differs"
-    totals = show.total_lines(found, [one for one in card.results if one.architecture == name])
+    totals = show.total_lines(found, [one for one in card.results if one.architecture == name and one.counted is None])
     assert not [line for line in totals if line.endswith("differs")]
 
 
