@@ -695,10 +695,10 @@ def test_the_command_lists_prepares_and_verifies(pets, place, capsys):
     out = capsys.readouterr().out
     assert "train 1,437, test 360, 10 classes, 0.1 MB" in out and "CC BY 4.0" in out
     assert "version 1.0.0): to download" in out and "version 1.0.0): to be given" in out
-    assert main(["data", "list", "--from", "x"]) == 2 and main(["data", "list", "folder:"]) == 2
+    assert main(["data", "prepare", "digits", name, "--from", "x"]) == 2 and main(["data", "list", "folder:"]) == 2
     assert main(["data", "prepare", "digits", "--force", "--from", "x"]) == 1
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 3 and "--from PATH is for `data prepare`" in errors[0] and "leave --from x out" in errors[2]
+    assert len(errors) == 3 and "--from PATH is for one NAME" in errors[0] and "leave --from x out" in errors[2]
 
 
 def test_the_classes_of_registered_sources_are_theirs():

@@ -81,7 +81,7 @@ def test_a_finished_run_has_every_key_of_the_schema(finished):
     assert (record["schema"], record["kind"], record["status"], record["reason"]) == (1, "training", "finished", "")
     assert (record["paper"], record["architecture"], record["seed"]) == ("lecun1998", "lenet5_modern", 0)
     assert (record["backend"], record["precision"], record["layers"]) == ("tensorflow", "float32", "explicit")
-    assert re.fullmatch(r"lenet5_modern-digits-smoke-s0-\d{8}T\d{8}-[0-9a-f]{6}", record["id"])
+    assert re.fullmatch(r"lenet5_modern-digits-smoke-s0-\d{8}T\d{6}-[0-9a-f]{8}", record["id"])
     assert run.name == f"lenet5_modern-digits-smoke-s0-{record['recipe']['sha256'][:8]}"     # the same command, the same
     assert record["started"] <= record["ended"] and record["ended"].endswith("Z")
     assert record["wall_seconds"] > 0 and record["peak_memory_mib"] > 100
