@@ -78,9 +78,8 @@ def cell(h, before, width, table, L, name, norm, larger=False):
     return L.Concatenate(axis=channel_axis(), name=f"{name}_out")(out)
 
 
-def body(x, L, name, norm=imagenet_norm):
-    width, first, _, side, _ = NETWORKS[name]
-    imagenet = side > 32
+def body(x, L, width, first, imagenet):
+    norm = imagenet_norm if imagenet else batch_norm
     x = L.Conv2D(first, 3, strides=2 if imagenet else 1, padding="valid" if imagenet else "same", use_bias=False,
                  kernel_initializer=weights(), name="conv0")(x)
     x, before = norm(x, L, "conv0_bn"), None
@@ -104,8 +103,7 @@ def head(x, classes, L, dropout):
     return L.Dense(classes, kernel_initializer=weights(), name="fc")(x)
 
 
-for name, (width, _, dropout, side, classes) in NETWORKS.items():
+for name, (width, first, dropout, side, classes) in NETWORKS.items():
     register(Architecture(name, f"AmoebaNet-A (N = {CELLS}, F = {width})",
-                          partial(body, name=name, norm=imagenet_norm if side > 32 else batch_norm),
-                          partial(head, dropout=dropout), (side, side, 3), classes,
-                          smallest=(32, 32, 3) if side > 32 else (8, 8, 3)))
+                          partial(body, width=width, first=first, imagenet=side > 32), partial(head, dropout=dropout),
+                          (side, side, 3), classes, smallest=(32, 32, 3) if side > 32 else (8, 8, 3)))
