@@ -135,10 +135,15 @@ def test_a_click_sorts_and_another_turns_round(page, name):
         assert sorted_by.count(order) == 1 and sorted_by[index] == order
         found = page.run(keys)
         known = [key for key in found if key != ""]
+        units = [unit for key, unit in zip(found, page.run(f"{VISIBLE}.map(row => row.dataset.unit)")) if key != ""]
         if name == "Network":                       # as a dictionary has it, in the page's language
             expected = page.run(f"{json.dumps(known)}.sort((a, b) => a.localeCompare(b, 'en'))")
-        else:
+        elif name == "Verdict":
             expected = sorted(known, key=float)
+        else:                                       # percents, then counts, either way
+            expected = [key for kind in ("%", "count")[::-1 if reverse else 1] for key in sorted(
+                (key for key, unit in zip(known, units) if unit == kind), key=float)]
+            assert units == sorted(units)
         assert known == (expected[::-1] if reverse else expected) and len(set(known)) > 3
         assert found[:len(known)] == known          # what is missing comes last, whichever way
 
@@ -146,9 +151,10 @@ def test_a_click_sorts_and_another_turns_round(page, name):
 def test_what_nobody_ran_is_folded_away_at_first(page):
     """By the chips, which bring it back."""
     verdicts = page.run("[...document.querySelectorAll('#claim-table tbody tr')].map(row => row.dataset.verdict)")
-    assert verdicts.count("not run") > 100
-    assert "not run" not in page.run(f"{VISIBLE}.map(row => row.dataset.verdict)")
+    assert verdicts.count("not run") > 100 and "counted" in verdicts
+    assert not {"not run", "counted"} & set(page.run(f"{VISIBLE}.map(row => row.dataset.verdict)"))
     click(page, "#tools [data-verdict='not run']")
+    click(page, "#tools [data-verdict='counted']")
     assert page.run(f"{VISIBLE}.length") == len(verdicts)
 
 

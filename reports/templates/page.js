@@ -49,7 +49,8 @@ if (table) {
         const x = keys.get(a), y = keys.get(b);
         if (x === "" || y === "") return (x === "") - (y === "");      // what is missing comes last, either way
         if (!numeric) return sign * x.localeCompare(y, "en");
-        return a.dataset.unit.localeCompare(b.dataset.unit) || sign * (x - y);      // percents and counts are no one scale
+        const units = "byUnit" in head.dataset ? a.dataset.unit.localeCompare(b.dataset.unit) : 0;
+        return units || sign * (x - y);                 // percents and counts are no one scale: percents first
       });
       body.append(...ordered);
     });
