@@ -133,8 +133,11 @@ def test_every_public_operator_is_checked(rows):
 @pytest.mark.slow
 def test_the_check_notices(sabotage, rows, monkeypatch):
     sabotage.commit(monkeypatch)
+    # a case of other arguments, a whole non-local block or one tensor for two operands, is reached in all of them
+    own = {case.text for case in check.cases()
+           if case.operator == sabotage.operator and sabotage.changes & case.arguments.keys()}
     failed = [row for row in check.check([sabotage.operator], compiled=False, twice=False)
-              if not row["passed"] and "block" not in row["case"]]          # in a whole block it reaches every argument
+              if not row["passed"] and row["case"] in own]
     assert {"loops", "stock"} <= {row["against"] for row in failed}
     assert {row["argument"] for row in failed} <= sabotage.changes
     assert all(row["error"] == pytest.approx(WRONG - 1, rel=0.5) for row in failed if row["against"] != "adjoint")

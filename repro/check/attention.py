@@ -48,9 +48,9 @@ def _block(random, kind, subsample, normalize) -> Case:
     layers = {dtype: L.NonLocal(kind, narrow, normalize, subsample, dtype=dtype) for dtype in (precision(), "float32")}
     for layer in layers.values():
         layer.build((None, *shape[1:]))
-    weights = {"g": (3, narrow), "z": (narrow, 3), **(dict(gamma=(3,), beta=(3,)) if normalize else {})}
+    weights = {"W_g": (3, narrow), "W_z": (narrow, 3), **(dict(gamma=(3,), beta=(3,)) if normalize else {})}
     if kind != "gaussian":
-        weights = {"theta": (3, narrow), "phi": (3, narrow), **weights}
+        weights = {"W_theta": (3, narrow), "W_phi": (3, narrow), **weights}
     named = lambda given: dict(zip(weights, given))                                     # noqa: E731
     flat = lambda a: a.reshape(a.shape[0], -1, a.shape[-1])                             # noqa: E731
     small = (subsample,) * 2
@@ -62,10 +62,10 @@ def _block(random, kind, subsample, normalize) -> Case:
 
     def stock(x, *given):
         w = named(given)
-        theta, phi, g = (ops.matmul(x, w[name]) if name in w else x for name in ("theta", "phi", "g"))
+        theta, phi, g = (ops.matmul(x, w[name]) if name in w else x for name in ("W_theta", "W_phi", "W_g"))
         phi, g = (a if subsample == 1 else ops.max_pool(a, small, small, data_format="channels_last") for a in (phi, g))
         theta, phi, g = (ops.reshape(a, (shape[0], -1, a.shape[-1])) for a in (theta, phi, g))
-        z = ops.reshape(ops.matmul(_stock(theta, phi, g, kind, None), w["z"]), shape)
+        z = ops.reshape(ops.matmul(_stock(theta, phi, g, kind, None), w["W_z"]), shape)
         if normalize:
             centred = z - ops.mean(z, (0, 1, 2))
             z = w["gamma"] * centred / ops.sqrt(ops.mean(ops.square(centred), (0, 1, 2)) + epsilon) + w["beta"]
@@ -73,10 +73,10 @@ def _block(random, kind, subsample, normalize) -> Case:
 
     def steps(x, w):
         """The embeddings, the same where they are looked for, y and W_z y."""
-        wide = {name: x @ w[name] if name in w else x for name in ("theta", "phi", "g")}
+        wide = {name: x @ w[f"W_{name}"] if f"W_{name}" in w else x for name in ("theta", "phi", "g")}
         seen = wide | {name: reference.max_pool(wide[name], small, small, "valid") for name in ("phi", "g")}
         y = reference.attend(*(flat(seen[name]) for name in ("theta", "phi", "g")), kind)
-        return wide, seen, y, (y @ w["z"]).reshape(shape)
+        return wide, seen, y, (y @ w["W_z"]).reshape(shape)
 
     def output(x, *given):
         w = named(given)
@@ -88,15 +88,16 @@ def _block(random, kind, subsample, normalize) -> Case:
         wide, seen, y, z = steps(x, w)
         if normalize:
             dz, dw["gamma"], dw["beta"] = reference.batch_norm_gradients(dy, z, w["gamma"], epsilon)
-        dw["z"] = np.einsum("npc,npk->ck", y, flat(dz))
-        found = reference.attend_gradients(flat(dz) @ w["z"].T, *(flat(seen[name]) for name in seen), kind)
+        dw["W_z"] = np.einsum("npc,npk->ck", y, flat(dz))
+        found = reference.attend_gradients(flat(dz) @ w["W_z"].T, *(flat(seen[name]) for name in seen), kind)
         for name, done in zip(seen, found):
             done = done.reshape(seen[name].shape)
             if name != "theta":
                 done = reference.max_pool_gradient(done, wide[name], small, small, "valid")
-            if name in w:
-                dw[name] = np.einsum("nhwc,nhwk->ck", x, done)
-            dx += done @ w[name].T if name in w else done
+            if f"W_{name}" in w:
+                dw[f"W_{name}"] = np.einsum("nhwc,nhwk->ck", x, done)
+                done = done @ w[f"W_{name}"].T
+            dx += done
         return dx, *(dw[name] for name in weights)
 
     text = f"the block: {kind}, subsample {subsample}, " + ("batch normalisation" if normalize else "W_z alone")
