@@ -12,7 +12,7 @@ drops whole operations more and more often in training, are left out.
 from functools import partial
 
 from .blocks import batch_norm, channel_axis
-from .nasnet import convolution, fitted, imagenet_norm, projected, same_pool, separable, weights
+from .nasnet import convolution, fitted, head, imagenet_norm, projected, same_pool, separable, stacked, weights
 from .registry import Architecture, register
 
 # (operation, state) + (operation, state), states 0 and 1 are h_i and h_{i−1}; the states of the output
@@ -80,27 +80,8 @@ def cell(h, before, width, table, L, name, norm, larger=False):
 
 def body(x, L, width, first, imagenet):
     norm = imagenet_norm if imagenet else batch_norm
-    x = L.Conv2D(first, 3, strides=2 if imagenet else 1, padding="valid" if imagenet else "same", use_bias=False,
-                 kernel_initializer=weights(), name="conv0")(x)
-    x, before = norm(x, L, "conv0_bn"), None
-    if imagenet:
-        for index, part in ((1, 4), (2, 2)):
-            x, before = cell(x, before, width // part, REDUCTION, L, f"stem{index}_1", norm, index > 1), x
-    for group in (1, 2, 3):
-        if group > 1:
-            width *= 2
-            x, before = cell(x, before, width, REDUCTION, L, f"reduction{group - 1}_1", norm), x
-        for index in range(1, CELLS + 1):
-            larger = index == 1 and (imagenet or group > 1)
-            x, before = cell(x, before, width, NORMAL, L, f"normal{group}_{index}", norm, larger), x
-    return L.ReLU(name="normal3_relu")(x)
-
-
-def head(x, classes, L, dropout):
-    x = L.GlobalAveragePooling2D(name="pool")(x)
-    if dropout:
-        x = L.Dropout(dropout, name="pool_dropout")(x)
-    return L.Dense(classes, kernel_initializer=weights(), name="fc")(x)
+    normal, reduction = (partial(cell, table=table, L=L, norm=norm) for table in (NORMAL, REDUCTION))
+    return stacked(x, L, width, first, CELLS, imagenet, norm, normal, reduction)
 
 
 for name, (width, first, dropout, side, classes) in NETWORKS.items():

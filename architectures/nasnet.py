@@ -117,25 +117,34 @@ def cell(h, before, width, table, L, name, norm, pool, larger=False):
     return L.Concatenate(axis=channel_axis(), name=f"{name}_out")(out)
 
 
-def body(x, L, name, norm=imagenet_norm, pool=same_pool):
-    cells, last, first, around, _, side, _ = NETWORKS[name]
-    width = last // 24                                      # six states of the last cells' width, which doubles twice
-    imagenet = side > 32
+def stacked(x, L, width, first, cells, imagenet, norm, normal, reduction, around=False):
+    """Three groups of `cells` normal cells with a reduction between two; on ImageNet two smaller reductions before them.
+
+    normal, reduction: cell(h_i, h_{i−1}, width, name=…, larger=…). around: the input of a reduction is not h_{i−1}
+    of the cell behind it.
+    """
     x = L.Conv2D(first, 3, strides=2 if imagenet else 1, padding="valid" if imagenet else "same", use_bias=False,
                  kernel_initializer=weights(), name="conv0")(x)
     x, before = norm(x, L, "conv0_bn"), None
     if imagenet:
         for index, part in ((1, 4), (2, 2)):
-            x, before = cell(x, before, width // part, REDUCTION, L, f"stem{index}_1", norm, pool, index > 1), x
+            x, before = reduction(x, before, width // part, name=f"stem{index}_1", larger=index > 1), x
     for group in (1, 2, 3):
         if group > 1:
             width *= 2
-            reduced = cell(x, before, width, REDUCTION, L, f"reduction{group - 1}_1", norm, pool)
+            reduced = reduction(x, before, width, name=f"reduction{group - 1}_1")
             x, before = reduced, before if around else x
         for index in range(1, cells + 1):
             larger = index == 1 and (imagenet or group > 1)
-            x, before = cell(x, before, width, NORMAL, L, f"normal{group}_{index}", norm, pool, larger), x
+            x, before = normal(x, before, width, name=f"normal{group}_{index}", larger=larger), x
     return L.ReLU(name="normal3_relu")(x)
+
+
+def body(x, L, name, norm=imagenet_norm, pool=same_pool):
+    cells, last, first, around, _, side, _ = NETWORKS[name]
+    normal, reduction = (partial(cell, table=table, L=L, norm=norm, pool=pool) for table in (NORMAL, REDUCTION))
+    # six states of the last cells' width, which doubles twice
+    return stacked(x, L, last // 24, first, cells, side > 32, norm, normal, reduction, around)
 
 
 def head(x, classes, L, dropout):

@@ -77,10 +77,10 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
 
     classes, input_shape (H, W, C): the paper's where not given; with Keras's data format channels_first the model
     takes (C, H, W). (None, None, C) takes images of any size, where no layer counts their pixels: a dense layer behind
-    all maps does, so most networks take it with include_top=False alone. include_top=False ends with the features, reduced by pooling = None, "avg" or "max", as in
-    keras.applications. classifier_activation=None gives the logits. auxiliary=True adds the outputs of the classifiers
-    that the paper trains on the way (GoogLeNet's): [scores, first, second]. layers: a namespace such as keras.layers,
-    for the same network on stock layers.
+    all maps does, so most networks take it with include_top=False alone. include_top=False ends with the features,
+    reduced by pooling = None, "avg" or "max", as in keras.applications. classifier_activation=None gives the logits.
+    auxiliary=True adds the outputs of the classifiers that the paper trains on the way (GoogLeNet's): [scores, first,
+    second]. layers: a namespace such as keras.layers, for the same network on stock layers.
     Raises ArchitectureError for an unknown name or an impossible argument.
     """
     network = find(name)

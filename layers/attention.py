@@ -123,7 +123,8 @@ class NonLocal(keras.layers.Layer):
     two axes of an image, (1, 2, 2) of a video (section 3.3).
     kernel_initializer: section 4.1 takes that of He et al. 2015.
     data_format: as for Keras's layers; by default Keras's own.
-    Input and output (N, *space, C), or (N, C, *space), with one, two or three spatial axes of any size.  Source: Wang et al. 2018.
+    Input and output (N, *space, C), or (N, C, *space), with one, two or three spatial axes of any size.
+    Source: Wang et al. 2018.
     """
 
     def __init__(self, kind="embedded_gaussian", channels=None, normalize=True, subsample=1,

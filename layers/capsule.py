@@ -148,7 +148,8 @@ def routing_gradient(dv, predictions, iterations):
 def margin_loss(labels, lengths):
     """E of each image: lengths (N, K) of the class capsules → (N,).
 
-    labels: (N,) integers, of which one that is no class makes E NaN, or T as (N, K) zeros and ones where several classes may be present at once.
+    labels: (N,) integers, of which one that is no class makes E NaN, or T as (N, K) zeros and ones where several
+    classes may be present at once.
     """
     present = one_hot(labels, lengths) if len(labels.shape) == 1 else labels
     if len(present.shape) != 2 or any(differ(*pair) for pair in zip(present.shape, lengths.shape)):
@@ -176,7 +177,8 @@ class PrimaryCapsules(keras.layers.Layer):
     channels: capsules at a position, of `dimension` units each. kernel_size, strides: one integer. The paper's are
     PrimaryCapsules(32, 8, kernel_size=9, strides=2).
     data_format: of the input, as for Keras's layers; by default Keras's own.
-    Input (N, H, W, C), or (N, C, H, W) → output (N, P · Q · channels, dimension), the same of both.  Source: Sabour et al. 2017, section 4.
+    Input (N, H, W, C), or (N, C, H, W) → output (N, P · Q · channels, dimension), the same of both.
+    Source: Sabour et al. 2017, section 4.
     """
 
     def __init__(self, channels, dimension, kernel_size, strides=1, padding="valid",
@@ -224,7 +226,8 @@ class PrimaryCapsules(keras.layers.Layer):
     def get_config(self):
         return {**super().get_config(), "channels": self.channels, "dimension": self.dimension,
                 "kernel_size": self.kernel_size, "strides": self.strides, "padding": self.padding,
-                "data_format": self.data_format, "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
+                "data_format": self.data_format,
+                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

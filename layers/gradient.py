@@ -50,7 +50,7 @@ def _without_none(gradients, tensors):
 
 
 def kernels_know_one_group() -> bool:
-    """Whether convolutions of several groups have no kernel: on TensorFlow without a GPU, but for a step that XLA compiles."""
+    """Whether convolutions of several groups have no kernel: on TensorFlow without a GPU, but for what XLA compiles."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

@@ -25,7 +25,8 @@ from .evidence import Evidence, Group
 
 VERDICTS = ("reproduced", "better", "partly", "not reproduced", "insufficient", "not comparable", "not run")
 ROUNDING_NOISE = 1e-9       # of binary fractions: 8.75 + 0.5 must contain 9.25
-ERRORS = {"test_error": "test_error", "top1_error": "test_error", "top5_error": "test_top5_error"}     # as records call them
+# as records call them
+ERRORS = {"test_error": "test_error", "top1_error": "test_error", "top5_error": "test_top5_error"}
 
 
 @dataclass(frozen=True)
@@ -298,7 +299,8 @@ def _from_the_recipe(run: dict, card: Card | None, result: Result | None) -> lis
     """Where a run leaves the recipe of the paper or, where a claim has a protocol of its own, of that claim."""
     if result is None or not result.protocol:
         return run["recipe"]["differences"]
-    return recipe_differences(card.recipe(result.architecture, "paper", result.protocol).resolved, run["recipe"]["resolved"])
+    claimed = card.recipe(result.architecture, "paper", result.protocol).resolved
+    return recipe_differences(claimed, run["recipe"]["resolved"])
 
 
 def deviations(card: Card, architecture: str) -> tuple[str, ...]:
@@ -352,7 +354,8 @@ def _speed(result: Result, batch: int, evidence: Evidence) -> tuple[float | None
     if not others:
         return None, ""
     _, theirs, nearest = min(others, key=lambda item: (item[0], item[2].key))
-    return nearest.images_per_second * theirs / work, f", estimated from {nearest.first['architecture']}'s by multiply-adds"
+    source = f", estimated from {nearest.first['architecture']}'s by multiply-adds"
+    return nearest.images_per_second * theirs / work, source
 
 
 def _last(schedule: dict) -> float:

@@ -68,8 +68,8 @@ def results_table(rows) -> str:
             cells = (row.architecture, row.dataset, published(row), measured(row), row.recipe, row.verdict)
             lines.append("| " + " | ".join(_markdown(cell) for cell in cells) + " |")
     counts = tally(rows, "count")
-    said = (f"Test errors. Of the {sum(counts.values())} counts that papers print (parameters, multiply-adds, connections) the "
-            f"networks as built reproduce {counts['reproduced']}, {counts['not reproduced']} they do not.")
+    said = (f"Test errors. Of the {sum(counts.values())} counts that papers print (parameters, multiply-adds, connections) "
+            f"the networks as built reproduce {counts['reproduced']}, {counts['not reproduced']} they do not.")
     return "\n".join([*lines, "", said]) + "\n"
 
 

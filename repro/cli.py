@@ -137,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--budget", type=float, metavar="MINUTES",
                      help="after this time what runs is told to stop, its state saved")
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run directories go")
-    one.add_argument("--status", action="store_true", help="how far it is; trains nothing")
+    one.add_argument("--status", action="store_true", default=None, help="how far it is; trains nothing")
     one.add_argument("--ray", metavar="ADDRESS", help="as tasks of a Ray cluster: its address, auto, or local to start one "
                      "here; --jobs are then for each machine")
     one.add_argument("--slurm", type=Path, metavar="FILE", help="write an array script for Slurm; trains nothing")
@@ -194,7 +194,8 @@ def parser() -> argparse.ArgumentParser:
     one = verb("data", data, "the data sets: list, prepare or verify")
     one.set_defaults(action="list", names=[], origin=None)
     actions = one.add_subparsers(metavar="ACTION", parser_class=Parser)
-    for action, text in (("list", "what there is, and where (default)"), ("prepare", "download if need be, check and write arrays"),
+    for action, text in (("list", "what there is, and where (default)"),
+                         ("prepare", "download if need be, check and write arrays"),
                          ("verify", "compare every byte with its manifest")):
         two = actions.add_parser(action, help=text, description=text)
         two.set_defaults(action=action)
@@ -287,8 +288,8 @@ def train(options):
     published = [result.dataset for result in card.results if result.architecture == options.network]
     dataset = options.dataset or next((name for name in published if has(name)), published[0] if published else None)
     if dataset and not options.dataset and not has(dataset):
-        raise UsageError(f"{options.network}'s paper used {dataset}, which the suite does not have: choose a data set with "
-                         "--dataset NAME (python -m repro data list)")
+        raise UsageError(f"{options.network}'s paper used {dataset}, which the suite does not have: choose a data set "
+                         "with --dataset NAME (python -m repro data list)")
     overrides = dict(assignment(text) for text in options.overrides)
     for key in ("precision", "compile"):
         short = getattr(options, key)
@@ -379,7 +380,7 @@ def suite(options):
     _at_least_one(options, "jobs", "replicas")
     for key, others in (("slurm", ("jobs", "budget", "status", "ray", "trial")),
                         ("trial", ("jobs", "budget", "status", "ray"))):
-        given = [f"--{other}" for other in others if all(getattr(options, other) is not no for no in (None, False))]
+        given = [f"--{other}" for other in others if getattr(options, other) is not None]
         if getattr(options, key) is not None and given:
             raise UsageError(f"--{key} takes no {' and no '.join(given)}: " + (
                 "how many run at a time and how long is Slurm's, sbatch --array=0-9%4 --time=…" if key == "slurm" else

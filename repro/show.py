@@ -1,6 +1,8 @@
 """What `show` prints: a network's layers and stages, and the paper's own figures beside them."""
 import json
 
+from .papers.recipe import NOT_TRAINING
+
 HEADS = ("layer", "type", "output", "kernel", "parameters", "multiply-adds", "MiB", "field")
 STAGE_HEADS = ("stage", "output", "layers", "parameters", "multiply-adds", "MiB", "field")
 WORDS = {"parameters": "parameters", "multiply_adds": "multiply-adds", "connections": "connections", "depth": "depth"}
@@ -93,8 +95,8 @@ def listing(card, network: str | None = None) -> list[str]:
     lines = [heading(card)]
     for name in card.architectures:
         if network in (None, name):
-            known = [f"{result.metric.replace('_', ' ')} {number(result)} ({result.dataset}, {result.source}){but(result)}"
-                     for result in card.results if result.architecture == name]
+            known = [f"{result.metric.replace('_', ' ')} {number(result)} ({result.dataset}, {result.source})"
+                     f"{but(result)}" for result in card.results if result.architecture == name]
             lines += [f"  {name if index == 0 else '':26s} {text}".rstrip() for index, text in enumerate(known or [""])]
     return lines
 
@@ -107,19 +109,19 @@ def but(result) -> str:
 
 
 def recipe_lines(card, network: str, name: str) -> list[str]:
-    """A recipe value by value, as `--set` takes them, the paper's behind it where that is another; and what is left open."""
+    """A recipe value by value, as `--set` takes them, behind it the paper's where that is another; and what is left open."""
     recipe = card.recipe(network, name)
-    paper = {item["key"]: item["paper"] for item in recipe.differences}
+    paper = {item["key"]: item["paper"] for item in recipe.differences if item["paper"] is not None}
     lines = [f"{network} by {card.name}/{name}" + (f": {recipe.why}" if recipe.why else ""), ""]
     for key, value in recipe.resolved.items():
-        whole = paper.pop(key, None)
+        if key in NOT_TRAINING:
+            continue
         for inner, one in value.items() if isinstance(value, dict) else [("", value)]:
-            dotted = f"{key}.{inner}" if inner else key
-            if key != "gaps":
-                other = whole if whole is not None else paper.pop(dotted, None)
-                lines.append(f"  {dotted} = {toml(one)}" + (f"      # the paper's: {toml(other)}" if other is not None else ""))
-                whole = None
-    lines += [f"  # the paper's {key} = {toml(value)}" for key, value in paper.items() if value is not None]
+            dotted = f"{key}.{inner}".rstrip(".")
+            # a table of another kind is one difference, told beside its first value
+            other = paper.pop(key if key in paper else dotted, None)
+            lines.append(f"  {dotted} = {toml(one)}" + ("" if other is None else f"      # the paper's: {toml(other)}"))
+    lines += [f"  # the paper's {key} = {toml(value)}" for key, value in paper.items()]
     gaps = recipe.resolved.get("gaps", [])
     return lines + ([""] if gaps else []) + [f"  left open: {gap}" for gap in gaps]
 
@@ -128,7 +130,9 @@ def toml(value) -> str:
     """A value as TOML writes it in one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + "}"
-    return "[" + ", ".join(map(toml, value)) + "]" if isinstance(value, (list, tuple)) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def short_listing(card, width: int = 118) -> list[str]:

@@ -733,9 +733,10 @@ def test_tensorboard_shows_no_step_twice_after_a_resume(tmp_path):
         """As one process writes them, row after row; what there is when it ends."""
         board = Board(tmp_path / "tensorboard", log)
         for step in rows:
+            row = {"time": "2026-01-02T03:04:05Z", "step": step, "train_loss": 0.5}
             with open(log, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": "2026-01-02T03:04:05Z", "step": step, "train_loss": 0.5}) + "\n")
-            board.write()
+                file.write(json.dumps(row) + "\n")
+            board.write(row)
         file, = (tmp_path / "tensorboard").iterdir()
         return [event.step for event in EventFileLoader(str(file)).Load() if event.summary.value]
 

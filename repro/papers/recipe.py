@@ -222,8 +222,8 @@ def _of_network(where: str, special: dict, architecture: str) -> dict:
 def _set(where: str, values: dict, dotted: str, value) -> None:
     key, _, inner = dotted.partition(".")
     if key not in KEYS:
-        hint = f", did you mean {MEANT[key]!r}?" if key in MEANT else near_hint(key, KEYS) or f"; there are {', '.join(KEYS)}"
-        raise RecipeError(f"{where}: unknown key {key!r}{hint}")
+        meant = f", did you mean {MEANT[key]!r}?" if key in MEANT else near_hint(key, KEYS)
+        raise RecipeError(f"{where}: unknown key {key!r}{meant or f'; there are ' + ', '.join(KEYS)}")
     if not inner:
         values[key] = value
         return

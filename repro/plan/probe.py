@@ -16,7 +16,6 @@ from .estimate import Probe
 MOST = 3e11                     # multiply-adds of a probed step: some seconds on a slow processor
 SEVERAL = 1e11                  # of the steps of one call: beyond that the call itself costs nothing beside them
 CALLS, WARM_UP = 4, 2
-IMAGES, STEPS = 256, 50         # one of the two is what an engine takes a call at most
 SECONDS = 900                   # a probe that takes longer is given up
 
 
@@ -71,7 +70,7 @@ def measure(trial: Trial) -> Probe:
         if len(model.inputs) == 2:
             inputs = [inputs, np.zeros((1, taken, taken), "float32")]
     else:
-        count = taken * min(most, max(IMAGES // taken, STEPS))
+        count = taken * min(most, engine.steps_a_call)
         inputs, targets = next(engine.calls(_random_batches(source, {**resolved, "batch": taken}, sides, count), 1))
     rates = np.full(min(len(targets), most), 1e-6, "float32")
     for _ in range(WARM_UP):

@@ -20,17 +20,16 @@ class Board:
     def __init__(self, folder: Path, log: Path):
         self._folder, self._log, self._writer = folder, log, None
 
-    def write(self) -> None:
-        """The log's last row, and all before it where nothing has been written yet."""
-        lines = self._log.read_text(encoding="utf-8").splitlines()
+    def write(self, row: dict) -> None:
+        """The log's last row; the first time with all that stand before it."""
+        rows = [row]
         if self._writer is None:
             for old in self._folder.glob("events.out.tfevents.*"):
                 old.unlink()
             self._writer = EventFileWriter(str(self._folder))
-        else:
-            lines = lines[-1:]
-        for line in lines:
-            self._add(json.loads(line))
+            rows = map(json.loads, self._log.read_text(encoding="utf-8").splitlines())
+        for one in rows:
+            self._add(one)
         self._writer.flush()
 
     def _add(self, row: dict) -> None:

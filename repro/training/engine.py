@@ -43,6 +43,7 @@ class Engine(ABC):
     """
 
     COMPILE = "graph"           # what the records say where a recipe does not
+    steps_a_call: int           # how many steps of full batches `calls` gives at once, at most
     LOSS_SCALE = keras.optimizers.LossScaleOptimizer
 
     @classmethod

@@ -89,12 +89,12 @@ class GraphFeed:
                                      f"{held_out}, not {recipe['validation']}")
         held_out = recipe["validation"]
         self.splits = {"train": len(self._graph["train"]), "validation": held_out, "test": len(self._graph["test"])}
-        nodes = len(self._graph["labels"])
-        adjacency = np.zeros((nodes, nodes), "float32")
-        for one, other in (self._graph["edges"].T, self._graph["edges"].T[::-1]):
-            adjacency[one, other] = 1
         self._inputs = self._graph["features"]
         if network.rule:                                    # the perceptron knows no neighbours
+            nodes = len(self._graph["labels"])
+            adjacency = np.zeros((nodes, nodes), "float32")
+            for one, other in (self._graph["edges"].T, self._graph["edges"].T[::-1]):
+                adjacency[one, other] = 1
             self._inputs = [self._inputs, normalized_adjacency(adjacency, network.rule)]
 
     def prepare(self) -> None:

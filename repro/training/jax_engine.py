@@ -30,6 +30,8 @@ STEPS_A_CALL = 50           # how long a signal waits at most, and how often the
 
 class JaxEngine(Engine):
 
+    steps_a_call = STEPS_A_CALL
+
     COMPILE = "xla"
 
     _devices = None                                         # all there are

@@ -207,9 +207,9 @@ class Loop:
         raise TrainingStopped("interrupted", f"{asked} at step {self.step}; the same command goes on there")
 
     def _report(self, row: dict, what: str) -> None:
-        self.run.log(what=what, **row)
+        logged = self.run.log(what=what, **row)
         if self.board:
-            self.board.write()
+            self.board.write(logged)
 
 
 def labelled(labels: np.ndarray) -> np.ndarray:

@@ -135,8 +135,8 @@ class RunDirectory:
         try:
             yield
         except OSError as error:
-            raise RunError(f"{self.path / name}: cannot write {what} ({error.strerror or error}); what was there before is "
-                           "intact: free space and give the same command again") from None
+            raise RunError(f"{self.path / name}: cannot write {what} ({error.strerror or error}); what was there before "
+                           "is intact: free space and give the same command again") from None
 
     def _refuse(self, changed: list, forced: bool = False) -> None:
         if changed:
@@ -181,9 +181,12 @@ class RunDirectory:
             with self._writing("log.jsonl", "the log"):
                 records.write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
 
-    def log(self, **line) -> None:
+    def log(self, **line) -> dict:
+        """Append a line, and return it as it stands there."""
+        line = {"time": records.now(), **line}
         with self._writing("log.jsonl", "the log"), open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": records.now(), **line}) + "\n")
+            file.write(json.dumps(line) + "\n")
+        return line
 
 
 class FollowedRun:
