@@ -17,7 +17,7 @@ from keras import ops
 from .activation import activate
 from .batch import for_any_batch
 from .dense import add_bias
-from .gradient import kernels_know_one_group, with_gradient
+from .gradient import operation_by_operation, with_gradient
 from .window import (Window, at_least_zero, check_groups, crop, dilate, from_channels_last, pad, scatter, space_of, taps,
                      to_channels_last)
 
@@ -61,7 +61,7 @@ def convolution(x, kernel, window: Window):
     convolved = partial(ops.conv, strides=window.strides, padding=padding, data_format="channels_last",
                         dilation_rate=rates)
     groups = _groups(x, kernel)
-    if 1 < groups <= MANY_GROUPS and kernels_know_one_group():
+    if 1 < groups <= MANY_GROUPS and operation_by_operation():
         # 1.1 to 6.7 times as fast as Keras's way, which XLA compiles by itself and no ONNX file can hold (ResNeXt's 32
         # groups of 4 channels at 56×56, N = 8: 23 ms against 157); a graph of hundreds would be too large
         parts = zip(ops.split(x, groups, -1), ops.split(kernel, groups, -1))
@@ -128,12 +128,12 @@ def kernel_gradient(dy, x, kernel, window: Window):
         1×1, 4×4, 512 to 512 channels           4.1       14.6      3.8      3.6
     `python -m repro bench --forms` measures them again, and others that lost.
     """
-    x = pad(x, window.pads(space_of(x)))
-    if _groups(x, kernel) > 1:
-        return kernel_gradient_by_groups(dy, x, kernel, window)
-    channels, maps, once = x.shape[-1], dy.shape[-1], max(window.strides) == 1
-    if once and maps <= NARROW and 4 * maps <= channels:
+    channels, maps, once, groups = x.shape[-1], dy.shape[-1], max(window.strides) == 1, _groups(x, kernel)
+    if once and groups == 1 and maps <= NARROW and 4 * maps <= channels:
         return kernel_gradient_beside(dy, x, kernel, window)
+    x = pad(x, window.pads(space_of(x)))
+    if groups > 1:
+        return kernel_gradient_by_groups(dy, x, kernel, window)
     if channels < FEW_CHANNELS and window.count > 9:
         return kernel_gradient_by_channels(dy, x, kernel, window)
     outputs = space_of(dy)
@@ -178,9 +178,10 @@ def kernel_gradient_by_shifts(dy, x, kernel, window):
 
 
 def kernel_gradient_beside(dy, x, kernel, window):
-    """As one product at stride 1, where dY is narrow: [dW_0 dW_1 …] = Xᵀ [dY_0 dY_1 …], dY_t being dY moved by tap t."""
-    room = [n - p for n, p in zip(space_of(x), space_of(dy))]
-    moved = [pad(dy, [(o, r - o) for o, r in zip(offset, room)]) for offset in window.offsets()]
+    """As one product at stride 1, where dY is narrow: [dW_0 dW_1 …] = Xᵀ [dY_0 dY_1 …], dY_t being dY moved by tap t,
+    dY_t[q] = dY[q − t·d]. X is the one without padding, whose zeros would add nothing."""
+    pads = [(e - 1 - low, e - 1 - high) for e, (low, high) in zip(window.extent, window.pads(space_of(x)))]
+    moved = taps(pad(dy, pads), window, space_of(x))[::-1]
     dw = ops.matmul(ops.transpose(_rows(x)), _rows(ops.concatenate(moved, -1)))         # (C, t·K)
     dw = ops.reshape(dw, (x.shape[-1], window.count, dy.shape[-1]))
     return ops.reshape(ops.swapaxes(dw, 0, 1), kernel.shape)

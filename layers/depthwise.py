@@ -12,14 +12,12 @@ D_K²·M·N.
 Source: Howard et al. 2017 (MobileNet), section 3.1, equations 3 and 5; Chollet 2017 (Xception), section 1; lecture
 note 002, section 3.4, and lecture note 003, "MobileNet" (the count).
 """
-from functools import cache
-
 import keras
 from keras import ops
 
 from .batch import for_any_batch
 from .convolution import ForAnyBatch, convolve_batch
-from .gradient import with_gradient
+from .gradient import operation_by_operation, with_gradient
 from .window import (Window, at_least_zero, check_channels, crop, from_channels_last, pad, space_of, taps,
                      to_channels_last)
 
@@ -93,7 +91,7 @@ def depthwise_kernel_gradient(dy, x, kernel, window: Window):
     """
     x = pad(x, window.pads(space_of(x)))
     plain = kernel.shape[-1] == 1 and max(window.dilation) == 1 and len(set(window.strides)) == 1
-    images = plain and keras.backend.backend() == "tensorflow" and _on_processors()
+    images = plain and operation_by_operation()
     return (depthwise_kernel_gradient_by_images if images else depthwise_kernel_gradient_by_taps)(
         dy, x, kernel, window)
 
@@ -116,12 +114,6 @@ def depthwise_kernel_gradient_by_images(dy, x, kernel, window):
                             data_format="channels_last", dilation_rate=window.strides)[0]
     dw = dw[tuple(slice(0, k) for k in window.size)]        # more, where the stride left input rows unused
     return ops.reshape(ops.sum(ops.reshape(dw, (*window.size, -1, kernel.shape[-2])), axis=-2), kernel.shape)
-
-
-@cache
-def _on_processors() -> bool:
-    """No accelerator: all devices are CPUs."""
-    return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def separable_convolve(x, depthwise_kernel, pointwise_kernel, strides=1, padding="valid", dilation_rate=1,

@@ -7,9 +7,8 @@
 
 m counts the batch and all positions.  Source: Ioffe and Szegedy 2015, section 3 and algorithm 1.
 
-On TensorFlow keras.ops.moments holds μ constant inside σ². The variance's first derivative is right all the same,
-because Σ(x − μ) = 0, but the second lacks −2/m², and stock batch normalisation's own is wrong for it. Here σ² itself
-stands in the backward pass, whose derivative therefore needs the first derivative of σ² only, and is right.
+On TensorFlow keras.ops.moments, which is not used here, holds μ constant inside σ². The variance's first derivative is
+right all the same, because Σ(x − μ) = 0, but the second lacks −2/m², and stock batch normalisation's own is wrong for it.
 """
 from functools import reduce
 
@@ -24,7 +23,7 @@ def batch_normalize(x, gamma, beta, axes, epsilon):
 
     Returns (y, mean, variance): y like x, the moments shaped to broadcast against it.
     """
-    mean, variance = ops.moments(x, axes, keepdims=True)
+    mean, variance = moments(x, axes)
 
     def forward(x, gamma, beta, mean, variance):
         return _affine(x, gamma, beta, mean, variance, epsilon)
@@ -48,6 +47,26 @@ def normalize_by(x, gamma, beta, axes, epsilon, mean, variance):
     return with_gradient(forward, backward, x, gamma, beta)
 
 
+def moments(x, axes):
+    """(μ, σ²) along the axes, which stay."""
+    count = _count(x, axes)
+    mean = _sum(x, axes) / count
+    centred = x - mean
+    return mean, _sum(centred * centred, axes) / count
+
+
+def _count(x, axes):
+    """m."""
+    return ops.cast(reduce(lambda m, axis: m * ops.shape(x)[axis], axes, 1), x.dtype)
+
+
+def _sum(x, axes):
+    """Σ along the axes, which stay: of each image, then of the images. TensorFlow takes a tenth to a half less time."""
+    within = [axis for axis in axes if axis > 0]
+    x = ops.sum(x, within, keepdims=True) if within else x
+    return ops.sum(x, 0, keepdims=True) if 0 in axes else x
+
+
 def _affine(x, gamma, beta, mean, variance, epsilon):
     scale = gamma * ops.rsqrt(variance + epsilon)
     return x * scale + (beta - mean * scale)
@@ -55,11 +74,10 @@ def _affine(x, gamma, beta, mean, variance, epsilon):
 
 def batch_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon):
     """(dx, dγ, dβ) through the batch's own statistics; x̂ = (x − μ)/σ is not formed, to spare passes over memory."""
-    count = ops.cast(reduce(lambda m, axis: m * ops.shape(x)[axis], axes, 1), x.dtype)
-    inverse, centred = ops.rsqrt(variance + epsilon), x - mean
+    count, inverse, centred = _count(x, axes), ops.rsqrt(variance + epsilon), x - mean
     inverse = ops.where(count > 0, inverse, ops.zeros_like(inverse))        # of no images the moments are no numbers
-    dbeta = ops.sum(dy, axes, keepdims=True)
-    dgamma = ops.sum(dy * centred, axes, keepdims=True) * inverse
+    dbeta = _sum(dy, axes)
+    dgamma = _sum(dy * centred, axes) * inverse
     dx = gamma * inverse * (dy - centred * (inverse * dgamma / count) - dbeta / count)
     return dx, dgamma, dbeta
 
@@ -67,8 +85,7 @@ def batch_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon):
 def frozen_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon):
     """(dx, dγ, dβ) with constant statistics."""
     inverse = ops.rsqrt(variance + epsilon)
-    dgamma = ops.sum(dy * (x - mean) * inverse, axes, keepdims=True)
-    return gamma * inverse * dy, dgamma, ops.sum(dy, axes, keepdims=True)
+    return gamma * inverse * dy, _sum(dy * (x - mean), axes) * inverse, _sum(dy, axes)
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

@@ -21,7 +21,7 @@ from keras import ops
 
 from .activation import activate
 from .dense import add_bias
-from .gradient import with_gradient
+from .gradient import fused, with_gradient
 from .window import (Window, check_positive, crop, from_channels_last, known_format, last_shape, pad, scatter, shape_in,
                      space_of, taps, to_channels_last)
 
@@ -80,6 +80,7 @@ def _positions(x, window):
     return reduce(add, _views(ops.ones_like(x[:1, ..., :1]), window, 0))     # ops.add takes no images for a bias
 
 
+@fused
 def max_pool_gradient(dy, y, x, window: Window):
     """dX: each dY where its window's maximum stands; of equal ones the first in row-major order gets it.
 
@@ -116,6 +117,11 @@ def _to_the_first_largest(dy, views):
 
 def average_pool_gradient(dy, y, x, window: Window):
     """dX: dY/m at each of the window's m positions."""
+    # what does not overlap only repeats dY: one pass as it is
+    return (fused(_shared) if any(k > s for k, s in zip(window.size, window.strides)) else _shared)(dy, x, window)
+
+
+def _shared(dy, x, window):
     pads = window.pads(space_of(x))
     padded = tuple(n + low + high for n, (low, high) in zip(space_of(x), pads))
     share = dy / (window.count if window.padding == "valid" else _positions(x, window))

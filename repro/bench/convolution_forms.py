@@ -52,7 +52,7 @@ def product_beside(dy, x, kernel, window):
     """[dW_0 dW_1 …] = Xᵀ [dY_0 dY_1 …]: one product, dY moved by every tap side by side"""
     if max(window.strides) > 1:
         raise Inapplicable("dY moves by taps at stride 1")
-    return kernel_gradient_beside(dy, padded(x, window), kernel, window)
+    return kernel_gradient_beside(dy, x, kernel, window)
 
 
 def product_a_tap_and_image(dy, x, kernel, window):

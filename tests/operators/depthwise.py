@@ -101,11 +101,12 @@ def sabotages():
     strided = lambda: L.DepthwiseConv2D(3, strides=2, depth_multiplier=2)               # noqa: E731
     yield Sabotage(**images, formula="depthwise_input_gradient", subject=same, changes={"input"})
     yield Sabotage(**images, formula="depthwise_input_gradient", subject=strided, changes={"input"})
-    by_images = "images" if keras.backend.backend() == "tensorflow" else "taps"
     for formula, subject in (("depthwise_kernel_gradient", same), ("depthwise_kernel_gradient", strided),
-                             (f"depthwise_kernel_gradient_by_{by_images}", same),
                              ("depthwise_kernel_gradient_by_taps", strided)):
         yield Sabotage(**images, formula=formula, subject=subject, changes={"kernel"})
+    tensorflow = keras.backend.backend() == "tensorflow"
+    yield Sabotage(**images, formula=f"depthwise_kernel_gradient_by_{'images' if tensorflow else 'taps'}", subject=same,
+                   changes={"kernel"}, xla=not tensorflow)
     series = dict(tensors=((2, 7, 4),), subject=lambda: L.DepthwiseConv1D(3, strides=2, padding="same"))
     yield Sabotage(depthwise, "depthwise_input_gradient", "DepthwiseConv1D", changes={"input"}, **series)
     yield Sabotage(depthwise, "depthwise_kernel_gradient", "DepthwiseConv1D", changes={"kernel"}, **series)

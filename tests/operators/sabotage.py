@@ -21,6 +21,7 @@ class Sabotage:
     tensors: tuple = ((2, 6, 6, 4),)
     names: tuple = ("input",)
     training: bool = False              # the layer is called with training=True
+    xla: bool = True
 
     def __str__(self):
         return f"{self.formula}{'' if self.output is None else f'[{self.output}]'}-{self.operator}"
