@@ -177,6 +177,35 @@ def test_f2_a_signal_saves_the_step_and_the_same_command_goes_on(calls, number, 
     assert cli.main(command) == 0 and "finished already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("epochs", [2, 4])                                           # in the middle, after the last step
+def test_f2_a_signal_during_the_validation_is_not_kept_waiting(epochs, uninterrupted, tmp_path, monkeypatch, capsys):
+    """The next block of images is not looked at; the same command validates that epoch first, and takes no step twice."""
+    whole, passes, blocks = ImageFeed.held_out, [], []
+
+    def held_out(self):
+        passes.append(self)
+        for block in whole(self):
+            if len(passes) == epochs:
+                blocks.append(block)
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield block
+
+    command = ["train", "tiny", "--run", str(tmp_path), "--deterministic", "--quiet"]
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFeed, "held_out", held_out)
+        assert cli.main(command) == 143
+    reached = min(epochs * EPOCH, STEPS)
+    assert len(blocks) == 1 and f"SIGTERM at step {reached}" in capsys.readouterr().err
+    stopped = read_record(tmp_path / "record.json")
+    assert stopped["status"] == "interrupted" and len(stopped["history"]) == epochs - 1
+    assert cli.main(command) == 0
+    record = read_record(tmp_path / "record.json")
+    assert record["resumed_at"] == [reached] and record["weights_sha256"] == uninterrupted["weights_sha256"]
+    assert learning(record) == learning(uninterrupted) and record["result"] == uninterrupted["result"]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["what"] == "epoch"] == [21, 42, 63, 70]
+
+
 def test_f2_a_signal_before_the_first_step_ends_at_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ImageFeed, "prepare", lambda self: os.kill(os.getpid(), signal.SIGTERM))
     assert cli.main(["train", "tiny", "--run", str(tmp_path), "--quiet"]) == 143

@@ -127,7 +127,8 @@ class _WholeGraph:
         return 1
 
     def epoch(self, epoch, steps_a_call=1, start=0, rows=None):
-        yield _stacked(self.inputs), self.targets[None]
+        if start == 0:
+            yield _stacked(self.inputs), self.targets[None]
 
 
 def _stacked(inputs):

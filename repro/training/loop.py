@@ -33,6 +33,10 @@ class TrainingStopped(BaseException):
         self.status = status
 
 
+class _Asked(Exception):
+    """A signal came during the validation."""
+
+
 class Signals:
     """Within it Ctrl-C and SIGTERM end a run as "interrupted": at once, or where `waiting` is set after the step.
 
@@ -119,13 +123,12 @@ class Loop:
     # ---------------------------------------------------------------------------------------------- run
     def train(self, signals: Signals, title: str, quiet: bool = False) -> None:
         """All that is left of the schedule. Raises TrainingStopped when it diverges or is asked to end."""
-        length = len(self.batches)
         with Progress(self.schedule.steps, self.schedule.epochs, title, quiet) as progress:
             progress.advance(self.step)
             signals.waiting = True
-            while self.step < self.schedule.steps and not self.schedule.finished:
-                first = self.step // length * length
-                row = self._epoch(first // length + 1, self.step - first, progress, signals)
+            while self._begun() < self.step or self.step < self.schedule.steps and not self.schedule.finished:
+                first = self._begun()
+                row = self._epoch(len(self.entry["history"]) + 1, self.step - first, progress, signals)
                 self.schedule.observe_epoch(row)
                 self.entry["history"].append(row)
                 self._report(row, "epoch")          # first: a resume drops what the log has beyond the checkpoint
@@ -141,6 +144,11 @@ class Loop:
         signals.waiting = False
         if signals.asked:                   # since the last look
             self._leave(signals)
+
+    def _begun(self) -> int:
+        """The step at which the epoch began that has no row in the history yet. All of its own may have been taken:
+        a run can be left while it validates."""
+        return self.entry["history"][-1]["step"] if self.entry["history"] else 0
 
     def _epoch(self, epoch: int, start: int, progress, signals) -> dict:
         """The rest of one epoch from its step `start` on; returns its row of the history."""
@@ -179,17 +187,29 @@ class Loop:
         row = {"epoch": epoch, "step": self.step, "rate": self.schedule.rate(self.step - 1),
                "train_loss": loss, "train_error": error, "validation_loss": None, "validation_error": None,
                "seconds": round(seconds, 2), "images_per_second": round(seen / max(seconds, 1e-9), 1)}
-        with self.engine.evaluated():
-            row["validation_loss"], row["validation_error"] = self.validate()
+        try:
+            with self.engine.evaluated():
+                row["validation_loss"], row["validation_error"] = self.validate(signals)
+        except _Asked:                          # out here the network has its own weights again
+            self.save(seconds)
+            self._leave(signals)
         return rounded(row)
 
-    def validate(self) -> tuple[float | None, float | None]:
+    def validate(self, signals: Signals | None = None) -> tuple[float | None, float | None]:
         """(loss, error) on the validation part with the weights as they are; None for what there is not."""
         if not len(self.held_out_labels):
             return None, None
-        logits, losses = self.engine.evaluate(self.held_out(), self.held_out_labels)
+        blocks = self._until_asked(self.held_out(), signals) if signals else self.held_out()
+        logits, losses = self.engine.evaluate(blocks, self.held_out_labels)
         loss = float(losses.mean())             # may overflow before batch normalisation's averages have settled
         return loss if math.isfinite(loss) else None, error_percent(logits, labelled(self.held_out_labels))
+
+    def _until_asked(self, blocks, signals):
+        """The blocks, as long as nobody wants to leave; several processes validate together to the end."""
+        for block in blocks:
+            if self._asked_to_leave(signals, look=False):
+                raise _Asked
+            yield block
 
     def _sound(self) -> tuple[float, float]:
         """The epoch's (loss, error) so far. Raises TrainingStopped where the loss is no number any more."""
