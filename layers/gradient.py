@@ -69,7 +69,7 @@ def fused(formula):
     """
     @wraps(formula)
     def computed(*arguments):
-        tensors = [value for value in arguments if ops.is_tensor(value)]
+        tensors = [value for value in arguments if hasattr(value, "shape")]
         if not _large(tensors) or not (operation_by_operation() and _xla_is_there()):
             return formula(*arguments)
         shapes = tuple((tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype)) for tensor in tensors)

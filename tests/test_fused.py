@@ -96,6 +96,17 @@ def test_one_compilation_a_shape():
 
 
 @only_tensorflow
+def test_arrays_are_tensors_too(compiled):
+    """A formula can be called by itself, with what NumPy made; mixed, the settings are still the settings."""
+    window = Window.of((2, 2), 2, "valid")
+    x, dy = numbers(2, 6, 6, 2), numbers(2, 3, 3, 2, seed=1)
+    expected = reference.max_pool_gradient(dy, x, window.size, window.strides)
+    for given in ((dy, dy, x), (ops.convert_to_tensor(dy), dy, x)):
+        assert error_of(array(pooling.max_pool_gradient(*given, window)), expected) < 1e-12
+    assert compiled == [("max_pool_gradient", window)] * 2
+
+
+@only_tensorflow
 def test_without_the_compiler_it_is_the_operations(compiled, monkeypatch):
     monkeypatch.setattr(gradient, "_xla_is_there", lambda: False)
     layer = L.MaxPooling2D(2)
