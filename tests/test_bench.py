@@ -213,6 +213,15 @@ def test_memory_is_that_of_the_steps():
         memory.peak_of("no such network", "ours", 1, "graph")
 
 
+def test_of_a_maximums_inputs_no_two_are_equal():
+    """Stock Keras's 3-D gradient of equal ones depends on the kernels of the machine."""
+    for operator in OPERATORS:
+        if "MaxPooling" in operator.layer:
+            x, = operators.inputs_of(operator, 1)
+            assert x.dtype == "float32" and x.shape == (1, *operator.shape) and 1 <= np.abs(x).max() <= 2
+            assert len(np.unique(x)) == x.size < 2**24 / operator.batch
+
+
 def test_only_what_both_sides_have_is_compared():
     assert not operators.written_out(Operator("Flatten", 1, (2, 2, 1), {}))             # stock on both sides
     assert not operators.written_out(Operator("Subsampling2D", 1, (2, 2, 1), {}))       # Keras has none
