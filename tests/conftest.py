@@ -23,6 +23,23 @@ def pytest_unconfigure(config):
     shutil.rmtree(prepared, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(config, items):
+    """`.ci/run` has an hour: with CNN_REPRO_EVERY=3 every third case of a slow test that has many. Without it, all."""
+    left = beyond(items, int(os.environ.get("CNN_REPRO_EVERY", 1)))
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
+def beyond(items, every: int, many: int = 12) -> list:
+    """The slow cases that are left out: of a test with more than `many`, all but every so-manieth."""
+    cases = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    return [item for own in cases.values() if len(own) > many for index, item in enumerate(own) if index % every]
+
+
 def pytest_collection_finish(session):
     """What the imports and the collected tests hold stays: looking through it for rubbish again and again took 40 % of
     the time. What the tests leave behind is collected after each module, below."""

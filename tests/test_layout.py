@@ -269,3 +269,19 @@ print(model.count_params())
 """
     child = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (child.returncode, child.stdout) == (0, "60000\n"), child.stderr[-2000:]
+
+
+def test_ci_leaves_out_cases_and_never_a_test():
+    """Of a slow test with many cases some run, of one with few and of a quick one all; by default nothing is left out."""
+    from types import SimpleNamespace
+
+    from conftest import beyond
+
+    def item(name, slow):
+        return SimpleNamespace(nodeid=name, get_closest_marker=lambda marker: slow and marker == "slow" or None)
+
+    many, few, quick = ([item(f"a.py::{name}[{index}]", name != "quick") for index in range(count)]
+                        for name, count in (("many", 20), ("few", 12), ("quick", 20)))
+    assert beyond([*many, *few, *quick], 1) == []
+    left = beyond([*many, *few, *quick], 3)
+    assert [one for one in many if one not in left] == many[::3] and not {*map(id, left)} & {*map(id, few + quick)}
