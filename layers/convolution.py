@@ -24,6 +24,8 @@ from .window import (Window, at_least_zero, check_groups, crop, dilate, from_cha
 # where the forms of the kernel's gradient change places, see there
 FEW_CHANNELS, NARROW, LARGE_MAP, ALIGNED = 16, 24, 16 * 16, 16
 MANY_GROUPS = 64
+# the sum in blocks of images: channels times maps at most, bytes of X and dY that stay in a core's own cache
+FEW_PRODUCTS, BLOCK = 32 * 32, 2**20
 
 
 def convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format="channels_last"):
@@ -74,9 +76,9 @@ def input_gradient(dy, x, kernel, window: Window):
     space, groups = space_of(x), _groups(x, kernel)
     if groups > 1:
         return input_gradient_by_taps(dy, kernel, window, space, groups)
-    if max(window.strides) > 1:
-        return input_gradient_strided(dy, kernel, window, space)
-    return full_correlation(dy, kernel, window, window.pads(space))
+    if max(window.dilation) > 1 and max(window.strides) == 1:
+        return full_correlation(dy, kernel, window, window.pads(space))
+    return input_gradient_transposed(dy, kernel, window, space)
 
 
 def full_correlation(dy, kernel, window: Window, cuts):
@@ -92,11 +94,19 @@ def full_correlation(dy, kernel, window: Window, cuts):
                     dilation_rate=window.dilation)
 
 
-def input_gradient_strided(dy, kernel, window, space):
-    """The same for a stride above 1: as a transposed convolution, which multiplies none of the stride's zeros."""
+def input_gradient_transposed(dy, kernel, window, space):
+    """The same as a transposed convolution, which multiplies none of the stride's zeros and takes the kernel as it lies.
+
+    At stride 1 too: on two cores of a CPU, 3×3, N = 32, in ms        correlation    transposed
+        2×2, 512 to 512 channels, whose kernel is 9 MB to turn               13.6           9.7
+        4×4, 512 to 512 channels                                             21.8          18.3
+        32×32, 16 to 16 channels, N = 128                                     4.6           4.2
+    """
     kernel = dilate(kernel, window.dilation, range(len(space)))
-    full = ops.conv_transpose(dy, kernel, strides=window.strides, padding="valid", data_format="channels_last")
     pads = window.pads(space)
+    if max(window.strides) == 1 and all(low == high == e // 2 for (low, high), e in zip(pads, window.extent)):
+        return ops.conv_transpose(dy, kernel, padding="same", data_format="channels_last")
+    full = ops.conv_transpose(dy, kernel, strides=window.strides, padding="valid", data_format="channels_last")
     # input rows that no window reached have no gradient: zeros, where `full` ends before them
     missing = [low + n - m for (low, _), n, m in zip(pads, space, space_of(full))]
     full = pad(full, [(0, at_least_zero(value)) for value in missing])
@@ -129,18 +139,44 @@ def kernel_gradient(dy, x, kernel, window: Window):
     `python -m repro bench --forms` measures them again, and others that lost.
     """
     channels, maps, once, groups = x.shape[-1], dy.shape[-1], max(window.strides) == 1, _groups(x, kernel)
-    if once and groups == 1 and maps <= NARROW and 4 * maps <= channels:
-        return kernel_gradient_beside(dy, x, kernel, window)
-    x = pad(x, window.pads(space_of(x)))
     if groups > 1:
-        return kernel_gradient_by_groups(dy, x, kernel, window)
+        return kernel_gradient_by_groups(dy, padded(x, window), kernel, window)
+    if once and maps <= NARROW and 4 * maps <= channels:
+        return kernel_gradient_beside(dy, x, kernel, window)
     if channels < FEW_CHANNELS and window.count > 9:
-        return kernel_gradient_by_channels(dy, x, kernel, window)
-    outputs = space_of(dy)
-    large = all(isinstance(p, int) for p in outputs) and prod(outputs) >= LARGE_MAP
+        return over_blocks(kernel_gradient_by_channels, dy, x, kernel, window)
+    large = all(isinstance(p, int) for p in space_of(dy)) and prod(space_of(dy)) >= LARGE_MAP
     if once and large and channels % ALIGNED == 0:      # else TensorFlow's slices of rows are copies
-        return kernel_gradient_by_shifts(dy, x, kernel, window)
-    return kernel_gradient_by_taps(dy, x, kernel, window)
+        return over_blocks(kernel_gradient_by_shifts, dy, x, kernel, window)
+    return kernel_gradient_by_taps(dy, padded(x, window), kernel, window)
+
+
+def padded(x, window):
+    """The input with the window's zeros around it."""
+    return pad(x, window.pads(space_of(x)))
+
+
+def over_blocks(form, dy, x, kernel, window):
+    """Σ over blocks of images, each of which stays in the cache until every tap has seen it: the nine products of 16
+    with 16 channels at 32×32, N = 128, take 7.8 ms in place of 11.2. Where one operation runs after the other, and few
+    channels leave them waiting for memory."""
+    block = _images_of_a_block(dy, x) if operation_by_operation() else None
+    if block is None:
+        return form(dy, padded(x, window), kernel, window)
+
+    def add(index, dw):
+        images = slice(index * block, (index + 1) * block)
+        return dw + form(dy[images], padded(x[images], window), kernel, window)
+
+    return ops.fori_loop(0, -(-ops.shape(x)[0] // block), add, ops.zeros(kernel.shape, dy.dtype))
+
+
+def _images_of_a_block(dy, x):
+    """None for all of them."""
+    if dy.shape[-1] * x.shape[-1] > FEW_PRODUCTS or None in (*dy.shape[1:], *x.shape[1:]):
+        return None
+    block = max(1, BLOCK // (4 * (prod(dy.shape[1:]) + prod(x.shape[1:]))))
+    return None if isinstance(x.shape[0], int) and x.shape[0] <= block else block
 
 
 def kernel_gradient_by_channels(dy, x, kernel, window):

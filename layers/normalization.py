@@ -16,7 +16,7 @@ from functools import reduce
 import keras
 from keras import ops
 
-from .gradient import with_gradient
+from .gradient import fused, with_gradient
 
 
 def batch_normalize(x, gamma, beta, axes, epsilon):
@@ -64,12 +64,17 @@ def _affine(x, gamma, beta, mean, variance, epsilon):
 def batch_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon):
     """(dx, dγ, dβ) through the batch's own statistics; x̂ = (x − μ)/σ is not formed, to spare passes over memory."""
     count = ops.cast(reduce(lambda m, axis: m * ops.shape(x)[axis], axes, 1), x.dtype)
-    inverse, centred = ops.rsqrt(variance + epsilon), x - mean
+    inverse = ops.rsqrt(variance + epsilon)
     inverse = ops.where(count > 0, inverse, ops.zeros_like(inverse))        # of no images the moments are no numbers
     dbeta = _sum(dy, axes)
-    dgamma = _sum(dy * centred, axes) * inverse
-    dx = gamma * inverse * (dy - centred * (inverse * dgamma / count) - dbeta / count)
-    return dx, dgamma, dbeta
+    dgamma = _sum(dy * (x - mean), axes) * inverse
+    return _through_moments(dy, x, mean, gamma * inverse, inverse * dgamma / count, dbeta / count), dgamma, dbeta
+
+
+@fused
+def _through_moments(dy, x, mean, scale, slope, offset):
+    """dx = γ/σ (dy − (x − μ)/σ · dγ/m − dβ/m), the factors a channel at hand."""
+    return scale * (dy - (x - mean) * slope - offset)
 
 
 def frozen_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon):

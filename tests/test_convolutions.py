@@ -15,6 +15,7 @@ from cnn_repro.layers import convolution, reference, transposed
 from cnn_repro.layers.batch import for_any_batch
 from cnn_repro.layers.window import Window, pad
 from cnn_repro.repro.check import error_of
+from cnn_repro.repro.check.backends import second_derivatives
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 tensorflow = keras.backend.backend() == "tensorflow"
@@ -210,6 +211,48 @@ def test_every_form_of_the_kernel_gradient_is_the_loops(form, data):
     found = getattr(convolution, f"kernel_gradient_{form}")(dy, seen, kernel, window)
     expected = reference.convolution_gradients(dy, x, kernel, window.strides, window.padding, window.dilation)[1]
     assert error_of(found, expected) < within(1e-12)
+
+
+@pytest.mark.skipif(not tensorflow, reason="elsewhere nothing runs operation by operation")
+@pytest.mark.parametrize("images", [1, 4, 5])
+@pytest.mark.parametrize("chosen, shape, size", [("by_channels", (6, 7, 2), 4), ("by_shifts", (16, 16, 16), 3)])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_sum_over_blocks_of_two_images_is_the_sum(form, chosen, shape, size, images, monkeypatch):
+    """The last block may be smaller; a graph does not know how many images there are, and XLA needs no blocks."""
+    monkeypatch.setattr(convolution, "BLOCK", 2 * 4 * (np.prod(shape) + np.prod(shape[:2]) * 5))
+    seen, compute = [], getattr(convolution, f"kernel_gradient_{chosen}")
+    monkeypatch.setattr(convolution, f"kernel_gradient_{chosen}",
+                        lambda dy, *others: (seen.append(dy.shape[0]), compute(dy, *others))[1])
+    x, kernel = numbers(images, *shape), numbers(size, size, shape[-1], 5, seed=1)
+    dy = numbers(images, *shape[:2], 5, seed=2)
+    _, found = passes.run(lambda x, kernel: L.convolve(x, kernel, padding="same"), {"x": x, "kernel": kernel}, form=form, dy=dy)
+    expected = reference.convolution_gradients(dy, x, kernel, (1, 1), "same", (1, 1))[1]
+    assert error_of(found["kernel"], expected) < 1e-12
+    if form == "eager":
+        assert seen == {1: [1], 4: [2, 2], 5: [2, 2, 1]}[images]
+
+
+@pytest.mark.skipif(not tensorflow, reason="elsewhere nothing runs operation by operation")
+def test_a_sum_over_blocks_can_be_differentiated_once_more(monkeypatch):
+    x, kernel = numbers(5, 6, 7, 2), numbers(4, 4, 2, 3, seed=1)
+    squared = lambda x, kernel: ops.square(L.convolve(x, kernel, padding="same"))          # noqa: E731
+    directions = [numbers(*x.shape, seed=3), numbers(*kernel.shape, seed=4)]
+    arguments = squared, [x, kernel], numbers(5, 6, 7, 3, seed=2), directions
+    expected = second_derivatives(*arguments)
+    monkeypatch.setattr(convolution, "BLOCK", 2000)
+    for one, other in zip(second_derivatives(*arguments), expected, strict=True):
+        assert error_of(array(one), array(other)) < 1e-12 and np.abs(array(other)).max() > 1
+
+
+def test_wide_layers_and_maps_of_unknown_size_are_one_block():
+    """Many products a number leave nobody waiting for memory."""
+    def block(*shape, filters):
+        x = keras.KerasTensor(shape)
+        return convolution._images_of_a_block(keras.KerasTensor((*shape[:-1], filters)), x)
+
+    assert block(128, 32, 32, 16, filters=16) == block(None, 32, 32, 16, filters=16) == 8
+    assert block(8, 32, 32, 16, filters=16) is block(128, 32, 32, 64, filters=64) is None
+    assert block(128, None, None, 16, filters=16) is None
 
 
 @pytest.mark.parametrize("channels, filters, size, strides, chosen", [

@@ -7,7 +7,7 @@ from keras import ops
 from passes import array, numbers
 
 from cnn_repro import layers as L
-from cnn_repro.layers import gradient, pooling, reference
+from cnn_repro.layers import gradient, normalization, pooling, reference
 from cnn_repro.layers.window import Window
 from cnn_repro.repro.check import error_of
 from cnn_repro.repro.check.backends import second_derivatives
@@ -44,6 +44,20 @@ def test_a_fused_pool_is_the_loops(kind, size, stride, padding, dtype, compiled)
     expected = definition(*(value.astype("float64") for value in (dy, x)), window.size, window.strides, padding)
     assert error_of(found["x"], expected) < (1e-6 if dtype != "float16" else 1e-3) and found["x"].dtype == dtype
     assert compiled == [("max_pool_gradient" if kind == "max" else "_shared", window)]
+
+
+@only_tensorflow
+def test_a_fused_normalisation_is_the_loops(compiled):
+    x, gamma, beta, dy = numbers(4, 3, 2, 5) + 3, numbers(5, seed=1), numbers(5, seed=2), numbers(4, 3, 2, 5, seed=3)
+
+    def normalize(x, gamma, beta):
+        return normalization.batch_normalize(x, gamma, beta, (0, 1, 2), 1e-3)[0]
+
+    _, found = passes.run(normalize, {"x": x, "gamma": gamma, "beta": beta}, dy=dy)
+    expected = reference.batch_norm_gradients(dy, x, gamma, 1e-3)
+    for name, one in zip(("x", "gamma", "beta"), expected, strict=True):
+        assert error_of(np.squeeze(found[name]), one) < 1e-12, name
+    assert compiled == [("_through_moments",)]
 
 
 @only_tensorflow

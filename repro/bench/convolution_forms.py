@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from keras import ops
 
-from ...layers.convolution import (convolution, input_gradient, input_gradient_strided, kernel_gradient,
+from ...layers.convolution import (convolution, input_gradient, input_gradient_transposed, kernel_gradient,
                                    kernel_gradient_beside, kernel_gradient_by_channels, kernel_gradient_by_shifts,
                                    kernel_gradient_by_taps)
 from ...layers.window import Window, crop, dilate, pad, scatter, space_of, taps
@@ -125,7 +125,7 @@ def full_correlation(dy, x, kernel, window):
 
 def transposed(dy, x, kernel, window):
     """a transposed convolution, cropped: the stride's zeros are not multiplied"""
-    return input_gradient_strided(dy, kernel, window, space_of(x))
+    return input_gradient_transposed(dy, kernel, window, space_of(x))
 
 
 def phases(dy, x, kernel, window):

@@ -4,6 +4,7 @@
 """
 import ctypes
 import gc
+import os
 import re
 import statistics
 import subprocess
@@ -14,12 +15,14 @@ STEPS = 9
 METHOD = ("each twin trains in a fresh process: after a first step, which compiles, and what is free given back, the growth "
           f"of the resident size to its largest during a step, the median of {STEPS}, because which operations run side by "
           "side differs; on an accelerator the allocator's peak")
+# TensorFlow with oneDNN keeps what a step has freed for the next one, and the resident size no longer falls between them
+RETURNED = {"TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1"}
 
 
 def peak_of(name: str, side: str, batch: int, form: str) -> float:
     """MiB that training steps of one twin ("ours" or "stock") of a network need. Raises OSError where they failed."""
     child = subprocess.run([sys.executable, "-m", __spec__.name, name, side, str(batch), form],
-                           capture_output=True, text=True, errors="replace")
+                           env=os.environ | RETURNED, capture_output=True, text=True, errors="replace")
     if child.returncode:
         said = child.stderr.strip().splitlines() or ["nothing"]
         raise OSError(f"its process ended with {child.returncode} and said {said[-1][:300]}")

@@ -152,7 +152,7 @@ def sabotages():
         yield Sabotage(dense, "bias_gradient", "Dense", subject, {"bias"}, tensors=(shape,))
     conv = dict(module=convolution, operator="Conv2D")
     strided = lambda: L.Conv2D(3, 3, strides=2)                                         # noqa: E731
-    yield Sabotage(**conv, formula="input_gradient_strided", subject=strided, changes={"input"})
+    yield Sabotage(**conv, formula="input_gradient_transposed", subject=strided, changes={"input"})
     grouped = lambda: L.Conv2D(4, 3, groups=2)                                          # noqa: E731
     yield Sabotage(**conv, formula="input_gradient_by_taps", subject=grouped, changes={"input"})
     yield Sabotage(**conv, formula="kernel_gradient_by_groups", subject=grouped, changes={"kernel"})
