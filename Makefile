@@ -26,7 +26,7 @@ test: .venv
 	$(PYTEST) -m "not slow and not real_data" -n 2 --dist loadfile
 
 test-slow: .venv
-	$(PYTEST) -m "slow or real_data" --durations=10 -n 2 --dist loadfile
+	$(PYTEST) -m "slow or real_data" --durations=25 -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv
 	$(RUN) check

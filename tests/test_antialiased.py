@@ -20,7 +20,8 @@ def family(name):
     return next(first for first in STRIDED if name.startswith(first))
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[] if name.endswith("blur3") else pytest.mark.slow) for name in ALL])
 def test_only_the_first_convolution_and_blurs_leave_positions_out(name):
     size = int(name[-1])
     with weightless():
@@ -47,8 +48,9 @@ def test_a_blur_stands_behind_the_relu():
 @pytest.mark.parametrize("base, other", [
     ("alexnet", "alexnet_torchvision"), ("vgg16", "vgg16"), ("vgg16_bn", "vgg16_bn"),
     ("resnet18", "resnet18_torchvision"), ("resnet34", "resnet34_torchvision"),
-    ("resnet50", "resnet50_torchvision"), ("resnet101", "resnet101_torchvision"),
-    ("densenet121", "densenet121"), ("mobilenet_v2", "mobilenet_v2_torchvision")])
+    ("resnet50", "resnet50_torchvision"),
+    *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (
+        ("resnet101", "resnet101_torchvision"), ("densenet121", "densenet121"))), ("mobilenet_v2", "mobilenet_v2_torchvision")])
 def test_a_blur_adds_no_parameters(base, other):
     with weightless():
         plain = describe(build(other))["parameters"]

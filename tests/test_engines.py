@@ -51,6 +51,7 @@ def distance(one, other) -> float:
     return np.linalg.norm(one - other) / max(np.linalg.norm(other), 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", engine_steps.CASES)
 def test_both_engines_take_the_same_steps(both, case):
     ours, theirs, _ = both
@@ -61,6 +62,7 @@ def test_both_engines_take_the_same_steps(both, case):
     assert abs(ours[case][-1] - theirs[case][-1]) <= (10 if case in TOLERANCE else 2)
 
 
+@pytest.mark.slow
 def test_a_wrong_step_would_be_seen(both):
     """The cases differ from each other by far more than the engines do."""
     ours, theirs, _ = both
@@ -137,7 +139,7 @@ def test_what_jax_cannot_do_is_one_line(tmp_path, more, said):
     assert done.returncode in (1, 2) and said in done.stderr and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("network", ["gcn", "gcn_mlp"])
+@pytest.mark.parametrize("network", ["gcn", pytest.param("gcn_mlp", marks=pytest.mark.slow)])
 def test_a_graph_is_trained_on_one_of_two_devices(network, tmp_path):
     done = on_jax(TESTS / "communities.py", "train", network, "--dataset", "cora", "--run", tmp_path / "run", "--set",
                   "schedule.stop=150", "--set", "schedule.rate=0.05", "--set", "validation=20", JAX_NUM_CPU_DEVICES="2")
@@ -148,6 +150,7 @@ def test_a_graph_is_trained_on_one_of_two_devices(network, tmp_path):
     assert found["hardware"]["replicas"] == 1
 
 
+@pytest.mark.slow
 def test_no_more_devices_are_taken_than_a_batch_has_images(tmp_path):
     more = ("--run", tmp_path / "run", "--set", "validation=0", "--set", "schedule.stop=2")
     asked = tiny(tmp_path, *more, "--set", "batch=359", "--replicas", "2")      # 1,437 images: the last batch has one

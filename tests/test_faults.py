@@ -115,6 +115,7 @@ def test_f1_killed_three_times(uninterrupted, killed_after, tmp_path):
     assert [line["step"] for line in lines if line["what"] == "epoch"] == [21, 42, 63, 70]      # each step once
 
 
+@pytest.mark.slow
 def test_another_seed_or_a_forgotten_state_would_be_seen(uninterrupted, killed_after, tmp_path, monkeypatch):
     """The comparison can fail: without dropout's seeds and without velocities the end is another."""
     assert tiny_run(tmp_path / "other", seed=1)["weights_sha256"] != uninterrupted["weights_sha256"]
@@ -716,7 +717,8 @@ def in_float32(tmp_path_factory):
 
 
 @pytest.mark.parametrize("more, tolerance", [
-    ({"precision": "bfloat16"}, 0.1), ({"precision": "float16"}, 0.02), ({"compile": "xla"}, 0.002)])
+    ({"precision": "bfloat16"}, 0.1), ({"precision": "float16"}, 0.02),
+    pytest.param({"compile": "xla"}, 0.002, marks=pytest.mark.slow)])
 def test_half_precision_and_xla_stay_near_float32(more, tolerance, in_float32, tmp_path):
     record = tiny_run(tmp_path, network="tiny_plain", overrides=more)
     assert record["status"] == "finished"
@@ -738,6 +740,7 @@ def test_float16_resumes_exactly_with_its_loss_scale(killed_after, tmp_path):
     assert tiny_run(tmp_path / "killed", **more)["weights_sha256"] == whole["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_averages_resume_exactly(killed_after, tmp_path):
     more = {"overrides": {"average.decay": 0.99, "statistics": 5}}
     whole = tiny_run(tmp_path / "whole", **more)
@@ -747,6 +750,7 @@ def test_averages_resume_exactly(killed_after, tmp_path):
     assert learning(again) == learning(whole)
 
 
+@pytest.mark.slow
 def test_what_a_schedule_has_observed_resumes_exactly(killed_after, tmp_path):
     """At a rate too small to learn, patience runs out: the rate falls after every second epoch, and the run ends early."""
     more = {"overrides": {"schedule.kind": "plateau", "schedule.rate": 1e-6, "schedule.stop": 8, "schedule.unit": "epochs",

@@ -16,8 +16,8 @@ QUICK = ("vgg16", "resnet50_keras", "mobilenet_v1_025_keras", "mobilenet_v2_035_
 SMALL = "mobilenet_v1_025_keras"
 
 
-def slow_but(quick) -> list:
-    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in PUBLISHED]
+def slow_but(quick, of=PUBLISHED) -> list:
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in of]
 
 
 def theirs(name: str, top=True, seed=0, **arguments) -> keras.Model:
@@ -145,8 +145,8 @@ WRITERS = {"new.weights.h5": lambda model, path: model.save_weights(path),
            "old.h5": legacy, "entire.h5": lambda model, path: model.save(path)}
 
 
-@pytest.mark.parametrize("file", WRITERS)
-@pytest.mark.parametrize("top", [True, False])
+@pytest.mark.parametrize("file", slow_but(["new.weights.h5", "old.h5"], WRITERS))
+@pytest.mark.parametrize("top", slow_but([True], [True, False]))
 def test_files_are_read_by_the_library_itself(file, top, tmp_path, source):
     written = source if top else theirs(SMALL, top=False)
     WRITERS[file](written, tmp_path / file)
@@ -257,7 +257,7 @@ MODULES = {"vgg16": "vgg16", "vgg19": "vgg19", "resnet50v2": "resnet_v2", "resne
            "mobilenet_v2": "mobilenet_v2", "inception_v3": "inception_v3", "nasnet": "nasnet"}
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", slow_but(QUICK))
 def test_images_are_scaled_as_the_networks_own_module_scales_them(name):
     module = getattr(keras.applications, next(module for start, module in MODULES.items() if name.startswith(start)))
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype("float32")

@@ -34,7 +34,8 @@ def test_an_unknown_image_size_changes_nothing(name, shape, arguments):
 
 
 @any_size
-@pytest.mark.parametrize("form", passes.FORMS)
+@pytest.mark.parametrize("form", [
+    pytest.param(form, marks=pytest.mark.slow if form == "eager" else []) for form in passes.FORMS])
 def test_an_empty_batch_has_gradients_of_zero(form, name, shape, arguments):
     """Compiled for any batch: with none, a wrong shape or a division by zero appears only as the graph runs."""
     layer = getattr(L, name)(**arguments)

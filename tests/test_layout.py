@@ -4,7 +4,9 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import time
 import tomllib
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -285,3 +287,14 @@ def test_ci_leaves_out_cases_and_never_a_test():
     assert beyond([*many, *few, *quick], 1) == []
     left = beyond([*many, *few, *quick], 3)
     assert [one for one in many if one not in left] == many[::3] and not {*map(id, left)} & {*map(id, few + quick)}
+
+
+def test_when_its_hour_is_over_ci_begins_no_test(monkeypatch):
+    from conftest import pytest_runtest_setup
+
+    for until, skipped in ((None, False), (time.time() + 100, False), (time.time() - 1, True)):
+        monkeypatch.delenv("CNN_REPRO_UNTIL", raising=False)
+        if until:
+            monkeypatch.setenv("CNN_REPRO_UNTIL", str(until))
+        with pytest.raises(pytest.skip.Exception, match="make test-slow") if skipped else nullcontext():
+            pytest_runtest_setup(None)

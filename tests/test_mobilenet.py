@@ -76,7 +76,7 @@ def test_v2_residuals_and_linear_bottlenecks():
 @pytest.mark.parametrize("name, theirs, alpha", [
     ("mobilenet_v1_025_keras", keras.applications.MobileNet, 0.25),
     ("mobilenet_v2_035_keras", keras.applications.MobileNetV2, 0.35),
-    ("mobilenet_v2_140_keras", keras.applications.MobileNetV2, 1.4)])
+    pytest.param("mobilenet_v2_140_keras", keras.applications.MobileNetV2, 1.4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("side", [32, 45])                                  # 45: odd sizes are padded otherwise
 def test_keras_networks_with_keras_weights(name, theirs, alpha, side):
     theirs = theirs(weights=None, input_shape=(side, side, 3), alpha=alpha, classes=7)

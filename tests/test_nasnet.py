@@ -7,7 +7,8 @@ from cnn_repro.architectures import build, nasnet, weightless
 
 
 @pytest.mark.parametrize("name, cells, widths", [
-    ("nasnet_cifar", 6, (32, 64, 128)), ("nasnet_mobile", 4, (44, 88, 176)), ("nasnet_large", 6, (168, 336, 672))])
+    ("nasnet_cifar", 6, (32, 64, 128)), *(pytest.param(*more, marks=pytest.mark.slow) for more in (
+        ("nasnet_mobile", 4, (44, 88, 176)), ("nasnet_large", 6, (168, 336, 672))))])
 def test_n_cells_a_group_and_p_maps_behind_the_last(name, cells, widths):
     with weightless():
         layers = {layer.name: layer for layer in build(name).layers}

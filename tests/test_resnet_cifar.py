@@ -20,7 +20,8 @@ def test_cifar_networks_have_6n_plus_2_weighted_layers_and_the_counted_multiply_
     assert found["multiply_adds"] == by_hand
 
 
-@pytest.mark.parametrize("depth", resnet.CIFAR)
+@pytest.mark.parametrize("depth", [
+    pytest.param(depth, marks=pytest.mark.slow if depth > 44 else []) for depth in resnet.CIFAR])
 def test_plain_and_residual_networks_have_the_same_weights(depth):
     """Section 3.3: the shortcuts of option A add neither parameters nor multiply-adds."""
     residual, plain = anatomy_of(f"resnet{depth}_cifar"), anatomy_of(f"plain{depth}_cifar")
