@@ -273,8 +273,9 @@ print(model.count_params())
     assert (child.returncode, child.stdout) == (0, "60000\n"), child.stderr[-2000:]
 
 
-def test_ci_leaves_out_cases_and_never_a_test():
+def test_ci_leaves_out_cases_and_never_a_test(monkeypatch):
     """Of a slow test with many cases some run, of one with few and of a quick one all; by default nothing is left out."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
     from types import SimpleNamespace
 
     from conftest import beyond
@@ -287,6 +288,8 @@ def test_ci_leaves_out_cases_and_never_a_test():
     assert beyond([*many, *few, *quick], 1) == []
     left = beyond([*many, *few, *quick], 3)
     assert [one for one in many if one not in left] == many[::3] and not {*map(id, left)} & {*map(id, few + quick)}
+    monkeypatch.setenv("KERAS_BACKEND", "jax")          # where all are slow
+    assert not {*map(id, quick[::3])} & {*map(id, beyond(quick, 3))} and len(beyond(quick, 3)) == 13
 
 
 def test_when_its_hour_is_over_ci_begins_no_test(monkeypatch):
