@@ -8,8 +8,8 @@
 m counts the batch and all positions.  Source: Ioffe and Szegedy 2015, section 3 and algorithm 1.
 
 On TensorFlow keras.ops.moments holds μ constant inside σ². The variance's first derivative is right all the same,
-because Σ(x − μ) = 0, but the second lacks −2/m², and stock batch normalisation's own is wrong for it. Here σ² itself
-stands in the backward pass, whose derivative therefore needs the first derivative of σ² only, and is right.
+because Σ(x − μ) = 0, but the second lacks −2/m², and stock batch normalisation's own is wrong for it. Here the moments
+are the sums that they are, and all their derivatives follow.
 """
 from functools import reduce
 
@@ -24,7 +24,7 @@ def batch_normalize(x, gamma, beta, axes, epsilon):
 
     Returns (y, mean, variance): y like x, the moments shaped to broadcast against it.
     """
-    mean, variance = ops.moments(x, axes, keepdims=True)        # bit by bit stock Keras's forward pass
+    mean, variance = moments(x, axes)
 
     def forward(x, gamma, beta, mean, variance):
         return _affine(x, gamma, beta, mean, variance, epsilon)
@@ -48,6 +48,17 @@ def normalize_by(x, gamma, beta, axes, epsilon, mean, variance):
     return with_gradient(forward, backward, x, gamma, beta)
 
 
+def moments(x, axes):
+    """(μ, σ²) of x along its `axes`, which stay."""
+    count = _count(x, axes)
+    mean = _sum(x, axes) / count
+    return mean, _sum(_squares(x, mean, axes[-1]), axes) / count
+
+
+def _count(x, axes):
+    return ops.cast(reduce(lambda m, axis: m * ops.shape(x)[axis], axes, 1), x.dtype)
+
+
 def _sum(x, axes):
     """Σ along the axes, which stay: of each image, then of the images. On TensorFlow large maps take less time so
     (32×32×32×160: 2.5 in place of 4.5 ms, 128×32×32×16: 1.0 of 1.2), small ones the same or a little more."""
@@ -56,18 +67,39 @@ def _sum(x, axes):
     return ops.sum(x, 0, keepdims=True) if 0 in axes else x
 
 
+# Sums of products begin inside one loop, along one axis: a product is not written to be read again, and what is left to
+# add is a row's length shorter. The whole sum in that loop takes up to four times as long: it runs on one core.
+
+@fused
+def _squares(x, mean, axis):
+    """(x − μ)², summed along one axis."""
+    deviation = x - mean
+    return ops.sum(deviation * deviation, axis, keepdims=True)
+
+
+@fused
+def _products(dy, x, mean, axis):
+    """dy (x − μ), summed along one axis."""
+    return ops.sum(dy * (x - mean), axis, keepdims=True)
+
+
 def _affine(x, gamma, beta, mean, variance, epsilon):
     scale = gamma * ops.rsqrt(variance + epsilon)
-    return x * scale + (beta - mean * scale)
+    return _scaled(x, scale, beta - mean * scale)
+
+
+@fused
+def _scaled(x, scale, offset):
+    return x * scale + offset
 
 
 def batch_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon):
     """(dx, dγ, dβ) through the batch's own statistics; x̂ = (x − μ)/σ is not formed, to spare passes over memory."""
-    count = ops.cast(reduce(lambda m, axis: m * ops.shape(x)[axis], axes, 1), x.dtype)
+    count = _count(x, axes)
     inverse = ops.rsqrt(variance + epsilon)
     inverse = ops.where(count > 0, inverse, ops.zeros_like(inverse))        # of no images the moments are no numbers
     dbeta = _sum(dy, axes)
-    dgamma = _sum(dy * (x - mean), axes) * inverse
+    dgamma = _sum(_products(dy, x, mean, axes[-1]), axes) * inverse
     return _through_moments(dy, x, mean, gamma * inverse, inverse * dgamma / count, dbeta / count), dgamma, dbeta
 
 
@@ -80,7 +112,7 @@ def _through_moments(dy, x, mean, scale, slope, offset):
 def frozen_norm_gradient(dy, x, gamma, mean, variance, axes, epsilon):
     """(dx, dγ, dβ) with constant statistics."""
     inverse = ops.rsqrt(variance + epsilon)
-    return gamma * inverse * dy, _sum(dy * (x - mean), axes) * inverse, _sum(dy, axes)
+    return gamma * inverse * dy, _sum(_products(dy, x, mean, axes[-1]), axes) * inverse, _sum(dy, axes)
 
 
 @keras.saving.register_keras_serializable(package="cnn_repro")

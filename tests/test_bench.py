@@ -157,7 +157,7 @@ def test_a_pass_gives_the_output_and_all_gradients():
 def test_a_networks_row(no_memory):
     row, = measure.bench(["lenet5_modern"], ("network",), batch=2, **QUICK)
     assert (row["kind"], row["name"], row["batch"], row["rounds"]) == ("network", "lenet5_modern", 2, 2)
-    assert row["error"] < 1e-4 and "refused" not in row and min(*row["ours_rounds_ms"], *row["stock_rounds_ms"]) > 0
+    assert row["error"] < (1e-4 if FEW else 1e-12) and "refused" not in row and min(*row["ours_rounds_ms"], *row["stock_rounds_ms"]) > 0
     ratios = [stock / ours for ours, stock in zip(row["ours_rounds_ms"], row["stock_rounds_ms"], strict=True)]
     assert row["ratio"] == pytest.approx(np.median(ratios), abs=1e-4)
     assert row["memory_ratio"] == 1.2
@@ -168,7 +168,7 @@ def test_a_networks_row(no_memory):
 def test_a_wrong_backward_pass_is_not_timed(no_memory, monkeypatch):
     right = convolution.kernel_gradient
     for module in (convolution, convolution_forms):
-        monkeypatch.setattr(module, "kernel_gradient", lambda *arguments: 1.01 * right(*arguments))
+        monkeypatch.setattr(module, "kernel_gradient", lambda *arguments: 1.1 * right(*arguments))
     small = Operator("Conv2D", 2, (5, 5, 2), {"filters": 3, "kernel_size": 3})
     monkeypatch.setattr(operators, "OPERATORS", (small,))
     network, operator, *forms = measure.bench(["lenet5_modern", "Conv2D"], measure.KINDS, batch=2, **QUICK)
@@ -176,7 +176,7 @@ def test_a_wrong_backward_pass_is_not_timed(no_memory, monkeypatch):
     assert [row.get("form", row["name"]) for row in wrong] == ["lenet5_modern", small.text, "layers kernel gradient"]
     for row in wrong:
         assert "ratio" not in row and "ours_ms" not in row and "memory_ratio" not in row
-        assert "ours and stock differ by 1.0e-02" in row["refused"] and "REFUSED" in measure.line(row)
+        assert "ours and stock differ by 1.0e-01" in row["refused"] and "REFUSED" in measure.line(row)
     assert len(forms) > 10
 
 
