@@ -15,7 +15,8 @@ from .keras_weights import load_keras_applications
 from .registry import Architecture, ArchitectureError, build, find, names
 from .torchvision_weights import load_torchvision
 from .weights import WeightsError
+from .whole_images import follow, over_whole_images
 
 __all__ = ["Architecture", "ArchitectureError", "ImageInput", "WeightsError", "build", "describe", "draw", "find",
-           "image_input", "load_keras_applications", "load_torchvision", "names", "stage_of", "stage_outputs",
-           "weightless"]
+           "follow", "image_input", "load_keras_applications", "load_torchvision", "names", "over_whole_images", "stage_of",
+           "stage_outputs", "weightless"]

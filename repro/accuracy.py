@@ -3,9 +3,10 @@ import collections
 import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
@@ -29,16 +30,28 @@ class Accuracy:
 
 def prepare(jpeg: bytes, inputs) -> np.ndarray:
     """The middle of an image as uint8 (side, side, 3), RGB; inputs: an ImageInput. Raises ImageError."""
+    image = _resized(_opened(jpeg), inputs.resize)
+    left, top = (round((pixels - inputs.side) / 2) for pixels in image.size)
+    return np.asarray(image.crop((left, top, left + inputs.side, top + inputs.side)))
+
+
+def whole(jpeg: bytes, scales) -> list[np.ndarray]:
+    """All of an image for each scale, which its shorter side becomes: uint8 (height, width, 3), RGB. Raises ImageError."""
+    image = _opened(jpeg)
+    return [np.asarray(_resized(image, scale)) for scale in scales]
+
+
+def _opened(jpeg: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(jpeg)) as opened:
-            image = opened.convert("RGB")
+            return opened.convert("RGB")
     except Exception as error:                          # Pillow's readers of damaged files raise all sorts
         raise ImageError(f"an image that Pillow does not read ({error})") from None
-    shorter = min(image.size)
-    size = [int(inputs.resize * pixels / shorter) for pixels in image.size]             # cut off, as torchvision does
-    image = image.resize(size, Image.Resampling.BILINEAR)                               # Pillow antialiases
-    left, top = (round((pixels - inputs.side) / 2) for pixels in size)
-    return np.asarray(image.crop((left, top, left + inputs.side, top + inputs.side)))
+
+
+def _resized(image: Image.Image, shorter: int) -> Image.Image:
+    size = [int(shorter * pixels / min(image.size)) for pixels in image.size]           # cut off, as torchvision does
+    return image.resize(size, Image.Resampling.BILINEAR)                                # Pillow antialiases
 
 
 def scaled(images: np.ndarray, inputs) -> np.ndarray:
@@ -47,22 +60,21 @@ def scaled(images: np.ndarray, inputs) -> np.ndarray:
                                                               mode=inputs.mode)
 
 
-def batches(records: Iterable[tuple[bytes, int]], inputs, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(inputs, labels) of `size` records each; the next batch is read while the last one is computed."""
+def batches(records: Iterable[tuple[bytes, int]], read: Callable, size: int) -> Iterator[tuple[list, np.ndarray]]:
+    """([read(jpeg), …], labels) of `size` records each; the next batch is read while the last one is computed."""
     records = iter(records)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead = collections.deque()
 
-        def read():
+        def begin():
             part = list(itertools.islice(records, size))
             if part:
-                ahead.append(([pool.submit(prepare, jpeg, inputs) for jpeg, _ in part],
-                              np.array([label for _, label in part])))
-        read()
+                ahead.append(([pool.submit(read, jpeg) for jpeg, _ in part], np.array([label for _, label in part])))
+        begin()
         while ahead:
             images, labels = ahead.popleft()
-            read()
-            yield scaled(np.stack([image.result() for image in images]), inputs), labels
+            begin()
+            yield [image.result() for image in images], labels
 
 
 def rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -73,15 +85,20 @@ def rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def accuracy(model: keras.Model, records, inputs, classes: tuple[int, ...], batch: int = 50,
-             progress=None) -> Accuracy:
+             progress=None, scales=()) -> Accuracy:
     """Of a network of inputs (N, side, side, 3) and scores (N, K) on (JPEG, label) records.
 
-    classes: for each label the network's class. progress: called with the number of images behind each batch.
+    classes: for each label the network's class. progress: called with the number of images behind each batch. scales:
+    the model is a fully convolutional one of logits and looks at whole images at each of them, and their mirror images.
     Raises ImageError for no image, one that cannot be read, and scores that are not finite.
     """
     picked, ranks, ranks_of_all = np.array(classes), [], []
-    for images, labels in batches(records, inputs, batch):
-        scores = np.asarray(model.predict_on_batch(images), "float32")
+    read = partial(whole, scales=scales) if scales else partial(prepare, inputs=inputs)
+    for images, labels in batches(records, read, batch):
+        if scales:
+            scores = np.stack([_of_whole_views(model, views, inputs) for views in images])
+        else:
+            scores = np.asarray(model.predict_on_batch(scaled(np.stack(images), inputs)), "float32")
         if not np.isfinite(scores).all():
             raise ImageError(f"the scores of {model.name} are not finite: the weights do not fit what they are given")
         ranks.append(rank(scores[:, picked], labels))
@@ -94,3 +111,11 @@ def accuracy(model: keras.Model, records, inputs, classes: tuple[int, ...], batc
     percent = lambda right: 100 * float(right.mean())                                   # noqa: E731
     return Accuracy(len(ranks), len(classes), percent(ranks < 1), percent(ranks < 5), percent(ranks_of_all < 1),
                     percent(ranks_of_all < 5))
+
+
+def _of_whole_views(model, views: list[np.ndarray], inputs) -> np.ndarray:
+    """The probabilities (K,) of one image, the mean over its sizes and over it and its mirror image."""
+    logits = np.concatenate([np.asarray(model.predict_on_batch(scaled(np.stack([view, view[:, ::-1]]), inputs)), "float64")
+                             for view in views])
+    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (scores / scores.sum(axis=1, keepdims=True)).mean(axis=0)

@@ -164,6 +164,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--images", type=int, metavar="N", help="with --weights: only the first N")
     one.add_argument("--resize", type=int, metavar="PIXELS", help="with --weights: the shorter side before the "
                      "middle is cut out (default: the project's, 256 for an input of 224)")
+    one.add_argument("--scales", type=int, nargs="+", default=[], metavar="PIXELS", help="with --weights: whole images "
+                     "and their mirror images in place of the middle, the shorter side at each of these (VGG's dense "
+                     "evaluation: 256, or 256 384 512)")
 
     one = verb("predict", predict, "classes with scores for image files")
     one.add_argument("model", type=Path, help="a run directory or a model.keras")
@@ -461,8 +464,8 @@ def _summary(found, runs: Path, reason="done", failed=None) -> int | None:
 def evaluate(options):
     if options.weights:
         return evaluate_weights(options)
-    if options.images is not None or options.resize is not None:
-        raise UsageError("--images and --resize are for a network with --weights FILE")
+    if options.images is not None or options.resize is not None or options.scales:
+        raise UsageError("--images, --resize and --scales are for a network with --weights FILE")
     model_path, record = _model_of(options.model)
     dataset = options.dataset or (record and record["dataset"]["name"])
     if not dataset:
@@ -510,13 +513,15 @@ def evaluate_weights(options):
         raise UsageError(f"weights of ImageNet's classes are evaluated on imagenette or imagenet, not on {dataset}")
     if options.images is not None and options.images < 1:
         raise UsageError("--images is a positive number")
+    if options.scales and options.resize is not None:
+        raise UsageError("--resize is for the middle of an image, --scales looks at all of it: leave one of them out")
     if file.suffix not in PROJECTS:
         raise UsageError(f"--weights {file}: expected a file ending in {', '.join(PROJECTS)}")
     if not file.is_file():
         raise Failure(f"{file}: no such file of weights")
     place = found.place_name()
     start_backend()
-    from ..architectures import build, image_input, load_keras_applications, load_torchvision
+    from ..architectures import build, image_input, load_keras_applications, load_torchvision, over_whole_images
     from .accuracy import accuracy
     project = PROJECTS[file.suffix]
     inputs = image_input(name, project)
@@ -524,16 +529,23 @@ def evaluate_weights(options):
         if options.resize < inputs.side:
             raise UsageError(f"--resize {options.resize} is below the input of {inputs.side} pixels")
         inputs = dataclasses.replace(inputs, resize=options.resize)
+    for scale in options.scales:
+        if scale < inputs.side:
+            raise UsageError(f"--scales {scale} is below the input of {inputs.side} pixels")
     model = build(name, input_shape=(inputs.side, inputs.side, 3), classifier_activation=None)
     {"keras": load_keras_applications, "torchvision": load_torchvision}[project](model, file)
+    if options.scales:
+        model = over_whole_images(model)
     count = min(options.images or found.splits["test"], found.splits["test"])
-    print(f"{name} with {project} weights of {file} on {count:,} images of {place}: "
-          f"shorter side {inputs.resize}, middle {inputs.side}×{inputs.side}, scaled as {inputs.mode!r}", flush=True)
+    seen = (f"whole, with the shorter side at {', '.join(map(str, options.scales))}, and their mirror images"
+            if options.scales else f"shorter side {inputs.resize}, middle {inputs.side}×{inputs.side}")
+    print(f"{name} with {project} weights of {file} on {count:,} images of {place}: {seen}, scaled as {inputs.mode!r}",
+          flush=True)
     begun = time.monotonic()
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(name, total=count)
         measured = accuracy(model, found.records(options.images), inputs, found.imagenet,
-                            progress=lambda images: bar.advance(task, images))
+                            progress=lambda images: bar.advance(task, images), scales=options.scales)
     print(f"top-1 {measured.top1:.2f} %, top-5 {measured.top5:.2f} % of {measured.images:,} images, "
           f"{measured.images / (time.monotonic() - begun):.0f} images/s"
           + (f"; one of its {measured.classes} classes" if measured.classes < 1000 else ""))

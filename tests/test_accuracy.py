@@ -138,6 +138,28 @@ def test_accuracy_of_known_images(mode, batch):
     assert absent.top5_of_all == pytest.approx(600 / 9)                     # class 6 is further than fifth
 
 
+def test_whole_images_are_seen_at_every_scale_and_mirrored():
+    """A wide image, red on the left and blue on the right, and the same one upright: one image after the other."""
+    image = np.zeros((12, 20, 3), "uint8")
+    image[:, :14, 0], image[:, 14:, 2] = 250, 250
+    records = [(jpeg(image, "PNG"), 0), (jpeg(image.transpose(1, 0, 2), "PNG"), 1)]
+    shapes = []
+
+    class Model:
+        name = "left"
+
+        def predict_on_batch(self, batch):
+            """Class 0 by the red of the left column, class 1 by the blue of the last row."""
+            shapes.append(batch.shape)
+            return np.stack([batch[:, :, 0, 0].mean(axis=1), batch[:, -1, :, 2].mean(axis=1)], axis=1)
+
+    found = accuracy(Model(), records, ImageInput(8, 9, "tf"), (0, 1), scales=(12, 24))
+    assert shapes == [(2, 12, 20, 3), (2, 24, 40, 3), (2, 20, 12, 3), (2, 40, 24, 3)]
+    assert (found.images, found.top1) == (2, 100)
+    with pytest.raises(ImageError, match="an image that Pillow does not read"):
+        accuracy(Model(), [(b"no image", 0)], ImageInput(8, 9, "tf"), (0, 1), scales=(12,))
+
+
 def test_no_images_and_no_numbers_are_told():
     with pytest.raises(ImageError, match="no image"):
         accuracy(colour_network(), [], ImageInput(8, 9, "tf"), (3, 7, 11))
@@ -312,6 +334,11 @@ def test_the_command_counts_exactly(copy, weights, capsys):
     first, line, _ = capsys.readouterr().out.splitlines()
     assert "on 5 images" in first and "shorter side 232" in first
     assert line.startswith("top-1 80.00 %, top-5 100.00 % of 5 images")
+    assert main(["evaluate", NETWORK, "--weights", str(weights), "--dataset", "imagenette", "--images", "5",
+                 "--scales", "224", "256"]) == 0
+    first, line, _ = capsys.readouterr().out.splitlines()
+    assert "160px-v2: whole, with the shorter side at 224, 256, and their mirror images, scaled as 'tf'" in first
+    assert line.startswith("top-1 80.00 %, top-5 100.00 % of 5 images")
 
 
 @pytest.mark.slow
@@ -342,9 +369,13 @@ def test_all_thousand_classes_of_imagenet(copy, weights, tmp_path, monkeypatch, 
     ([NETWORK, "--weights", "FILE", "--dataset", "imagenet"], 1, "imagenet is not here"),
     ([NETWORK, "--weights", "FILE", "--dataset", "imagenette", "--resize", "200"], 2,
      "--resize 200 is below the input of 224 pixels"),
+    ([NETWORK, "--weights", "FILE", "--dataset", "imagenette", "--scales", "256", "200"], 2,
+     "--scales 200 is below the input of 224 pixels"),
+    ([NETWORK, "--weights", "FILE", "--dataset", "imagenette", "--scales", "256", "--resize", "256"], 2,
+     "--resize is for the middle of an image, --scales looks at all of it: leave one of them out"),
     (["mobilenet_v1_025", "--weights", "FILE", "--dataset", "imagenette"], 1, "mobilenet_v1_025_keras is"),
     (["mobilenet_v1_050_keras", "--weights", "FILE", "--dataset", "imagenette"], 1, "not the weights of"),
-    (["somewhere", "--images", "5"], 2, "--images and --resize are for a network with --weights FILE")])
+    (["somewhere", "--images", "5"], 2, "--images, --resize and --scales are for a network with --weights FILE")])
 def test_what_is_wrong_is_one_line(arguments, code, message, copy, weights, capsys):
     assert main([str(weights) if word == "FILE" else word for word in ["evaluate", *arguments]]) == code
     out, err = capsys.readouterr()

@@ -283,6 +283,7 @@ def test_views_are_the_corners_the_middle_and_their_mirror_images():
     np.testing.assert_array_equal(views.crops(images, (4, 5), "five"), ten[:5])
     with pytest.raises(data.DataError, match="8×10 are smaller than the input of 9×9"):
         views.middle(images, (9, 9))
+    assert views.count("whole", [256, 384]) == 4
     with pytest.raises(data.DataError, match="no views 'twelve'"):
         views.count("twelve")
     with pytest.raises(data.DataError, match="'multi' need test.scales"):

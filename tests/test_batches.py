@@ -294,11 +294,43 @@ def test_evaluation_of_multi_views():
         data.evaluation_inputs(files, (32, 32), "resize", sized, chosen)
 
 
+def test_evaluation_of_whole_images():
+    """Of two scales, each image with its own proportions and its mirror image; neighbours of one size go together."""
+    files = Files([*smooth(2), *smooth(3, 64, 40), *smooth(1)])
+    chosen = recipe(preprocess="channel_mean", test={"views": "whole", "scales": [32, 40]})
+    fitted = data.fit_preprocessing(files, chosen, (32, 32), "resize")
+    order = np.array([0, 1, 4, 3, 2, 5])
+    blocks = list(data.evaluation_inputs(files, (32, 32), "resize", fitted, chosen, order, block=2))
+    assert [[view.shape[:3] for view in block[::2]] for block in blocks] == [
+        [(2, 32, 43), (2, 40, 53)], [(2, 51, 32), (2, 64, 40)], [(1, 51, 32), (1, 64, 40)], [(1, 32, 43), (1, 40, 53)]]
+    for block in blocks:
+        assert len(block) == 4 and all(view.dtype == np.float32 for view in block)
+        for view, mirrored in zip(block[::2], block[1::2], strict=True):
+            np.testing.assert_array_equal(mirrored, view[:, :, ::-1])
+    for block, row, index in ((0, 1, 1), (1, 0, 4), (2, 0, 2), (3, 0, 5)):
+        image = Image.open(io.BytesIO(files.read(index)))
+        if image.height == 64:
+            np.testing.assert_allclose(blocks[block][2][row], fitted.apply(files.decode(index)[None])[0], atol=1e-4)
+        small = np.asarray(image.resize(blocks[block][0].shape[2:0:-1], Image.Resampling.BILINEAR))
+        assert np.abs(blocks[block][0][row] - fitted.apply(small[None])[0]).mean() < 1.5    # a JPEG drafted, or not
+    arrays, = data.evaluation_inputs(ARRAYS, (24, 24), "resize", data.Preprocessing.fit("unit", ARRAYS),
+                                     recipe(preprocess="unit", test={"views": "whole", "scales": [32]}))
+    np.testing.assert_allclose(arrays[0], ARRAYS / np.float32(255), atol=1e-6)
+    sized = data.Preprocessing.fit("per_pixel_mean", np.zeros((2, 32, 32, 3), np.uint8))
+    with pytest.raises(data.DataError, match="'whole' are of images of any size, and the preprocessing 'per_pixel_mean'"):
+        data.evaluation_inputs(files, (32, 32), "resize", sized, chosen)
+    files.files[4] = b"no image"
+    with pytest.raises(data.DataError, match="image 4 cannot be decoded"):
+        list(data.evaluation_inputs(files, (32, 32), "resize", fitted, chosen, order))
+
+
 @pytest.mark.parametrize("images", [ARRAYS, Files(smooth(3, 32, 32))], ids=["arrays", "encoded"])
 @pytest.mark.parametrize("test, more, said", [
     ({"views": "twelve"}, {}, "no views 'twelve'"),
     ({"views": "multi"}, {}, "'multi' need test.scales"),
     ({"views": "multi", "scales": [40, 24]}, {}, "no view of 32×32 at the scale 24"),
+    ({"views": "whole"}, {}, "'whole' need test.scales"),
+    ({"views": "whole", "scales": [24]}, {}, "no view of 32×32 at the scale 24"),
     ({"views": "ten"}, {"input": {"shorter": 28}}, "28×28 are smaller than the input of 32×32"),
     ({"views": "one"}, {"input": {"shorter": 28}}, "28×28 are smaller than the input of 32×32")])
 def test_evaluation_is_refused_before_its_first_block(images, test, more, said):

@@ -113,7 +113,7 @@ def test_a_card_names_its_paper_and_its_places(found):
         assert result.source and result.value > 0
         assert (result.unit == "%") == result.metric.endswith("_error"), result
         assert result.kind == "paper" or result.status == "derived", result
-    keys = [(result.architecture, result.dataset, result.metric, result.value) for result in found.results]
+    keys = [(result.architecture, result.dataset, result.metric, result.value, str(result.protocol)) for result in found.results]
     assert len(set(keys)) == len(keys)
     for architecture in found.architectures:
         counted = [result for result in found.results if result.architecture == architecture]

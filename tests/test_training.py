@@ -550,6 +550,32 @@ def test_evaluation_is_whole_in_any_blocks_and_uses_moving_averages():
     np.testing.assert_allclose(losses, -np.log(mean[np.arange(11), labels]), rtol=1e-4, atol=1e-6)
 
 
+def test_a_run_is_tested_on_whole_images(tmp_path, monkeypatch):
+    """At 36 pixels a network of 32 without padding sees the four crops in steps of its own stride."""
+    found, original = [], TensorFlowEngine.evaluate
+
+    def spy(self, blocks, labels, whole=None):
+        if whole:
+            blocks = list(blocks)
+            found.append((self.model, blocks, labels))
+        return original(self, blocks, labels, whole)
+
+    monkeypatch.setattr(TensorFlowEngine, "evaluate", spy)
+    record, _ = smoke(tmp_path, test={"views": "whole", "scales": [32, 36]})
+    (model, blocks, labels), = found
+    seen = []
+    for small, small_mirrored, large, large_mirrored in blocks:
+        assert small.shape[1:] == (32, 32, 1) and large.shape[1:] == (36, 36, 1)
+        views = [model.predict_on_batch(small), model.predict_on_batch(small_mirrored)]
+        for view in (large, large_mirrored):
+            views.append(np.mean([model.predict_on_batch(view[:, top:top + 32, left:left + 32])
+                                  for top in (0, 4) for left in (0, 4)], axis=0))
+        seen.append(np.mean([evidence.softmax(one) for one in views], axis=0))
+    wrong = np.concatenate(seen).argmax(axis=1) != labels
+    assert record["result"]["test_error"] == pytest.approx(100 * wrong.mean(), abs=0.01) and 0 < wrong.mean() < 0.9
+    assert record["result"]["validation_error"] < 90
+
+
 def test_batch_normalisations_averages_are_made_anew_over_some_batches():
     inputs = keras.Input((2, 2, 1))
     x = keras.layers.BatchNormalization(momentum=0.9997, name="bn")(inputs)

@@ -5,6 +5,7 @@
 The canvas is what is cropped from: the network's input itself, or where the recipe says `input.shorter` the middle
 of the image at that size. crop_resize and scale_crop go from the decoded image to the input without it.
 """
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import numpy as np
 
 from . import views
 from .augmentation import DECODED, Augmentation, named, order
-from .decoded import Middle, cut
+from .decoded import Middle, cut, shape_of
 from .preprocessing import PREPROCESSINGS, Preprocessing, fit_to
 from .sources import DataError
 
@@ -141,13 +142,20 @@ class Reader:
             pass                                # an exception of a thread comes here
         return parts
 
+    def shape(self, index: int) -> tuple[int, int]:
+        """(height, width) of a stored image."""
+        return self._of_file(index, shape_of) if self.encoded else self.images.shape[-3:-1]
+
     def _part(self, image, cropping, position: int, size: tuple[int, int]) -> np.ndarray:
         """Of one stored array, or of the encoded image of that index. Several threads can do it at once."""
         if not self.encoded:
             return cut(image, cropping, position, size, self.channels)
+        return self._of_file(image, lambda content: cut(content, cropping, position, size, self.channels))
+
+    def _of_file(self, image: int, function):
         content = self.images.read(image)
         try:
-            return cut(content, cropping, position, size, self.channels)
+            return function(content)
         except DataError:
             raise
         except Exception as error:              # Pillow's readers of damaged files raise all sorts
@@ -187,25 +195,31 @@ def evaluation_inputs(images, size: tuple[int, int], enlarge: str, preprocessing
                       indices: np.ndarray | None = None, block: int | None = None) -> Iterator[np.ndarray]:
     """The images at `indices` (all by default) in order, in blocks float32 (V, b, h, w, C): V views of each.
 
-    The views are those of the recipe's `test`, see views.py. Nothing is drawn. block: b, by default what 64 MiB
-    hold; the last may be smaller. Raises DataError where the recipe does not fit the images: at once, before the
+    The views are those of the recipe's `test`, see views.py; of "whole" images a block is a tuple of V arrays
+    (b, h, w, C) instead, b images of one size. Nothing is drawn. block: b, by default what 64 MiB hold; the last may be
+    smaller. Raises DataError where the recipe does not fit the images: at once, before the
     first block is asked for.
     """
     indices = np.arange(len(images)) if indices is None else np.asarray(indices)
     reader = Reader(images, size, enlarge, recipe)
     kind, scales = recipe.get("test", {}).get("views", "one"), recipe.get("test", {}).get("scales", ())
     count = views.count(kind, scales)
+    if kind == "whole" and (reader.video or preprocessing.size):
+        raise DataError("the views 'whole' are of images of any size, and " + (
+            "these are videos" if reader.video else f"the preprocessing {preprocessing.kind!r} is of one"))
     if preprocessing.size not in (None, reader.canvas if kind != "multi" else reader.size, reader.size):
         fitted, wanted = ("×".join(map(str, sides)) for sides in (preprocessing.size, size))
         raise DataError(f"the preprocessing {preprocessing.kind!r} was fitted to images of {fitted}, and the "
                         f"views are of {wanted}")
-    if kind == "multi":
+    if kind in ("multi", "whole"):
         views.check(scales, reader.size)
     else:                                       # no image at all shows whether the sizes fit
         views.crops(reader.canvases(indices[:0]), reader.size, kind)
     if block is None:
         one = 4 * math.prod(reader.size) * reader.channels * reader.frames * count
         block = max(1, min(1000, BLOCK_MEMORY // one))
+    if kind == "whole":
+        return _whole_images(reader, preprocessing, indices, block, scales)
     return _evaluation_blocks(reader, preprocessing, indices, block, kind, scales)
 
 
@@ -226,6 +240,20 @@ def _evaluation_blocks(reader: Reader, preprocessing: Preprocessing, indices: np
         if kind == "multi" or preprocessing.size != reader.canvas:
             seen = np.stack([preprocessing.apply(view) for view in seen])
         yield np.stack([reader.videos(view) for view in seen])
+
+
+def _whole_images(reader: Reader, preprocessing: Preprocessing, indices: np.ndarray, block: int, scales
+                  ) -> Iterator[tuple[np.ndarray, ...]]:
+    """Neighbours of one size go together."""
+    for shape, run in itertools.groupby(indices, reader.shape):
+        run = np.array(list(run))
+        for first in range(0, len(run), block):
+            some, seen = run[first:first + block], []
+            for scale in scales:
+                view = preprocessing.apply(reader.parts(some, views.WholeImage(), np.zeros(len(some), int),
+                                                        views.scaled(*shape, scale)))
+                seen += [view, view[:, :, ::-1]]
+            yield tuple(seen)
 
 
 def canvas_size(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:

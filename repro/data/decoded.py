@@ -102,6 +102,12 @@ def cut(image: np.ndarray | bytes, cropping, position: int, size: tuple[int, int
     return pixels.reshape(*size, channels)
 
 
+def shape_of(image: bytes) -> tuple[int, int]:
+    """(height, width) of the picture in a JPEG or PNG file."""
+    with Image.open(io.BytesIO(image)) as opened:
+        return opened.height, opened.width
+
+
 def _within(box, height: int, width: int):
     """Rounding may put a border a little outside, which Pillow refuses."""
     left, top, right, bottom = (float(number) for number in box)

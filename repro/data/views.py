@@ -6,6 +6,8 @@
     multi   for each scale the image with its shorter side resized to it, of that three squares (left, middle,
             right, or top, middle, bottom), of each the four corners, the middle, and the whole square resized; and
             their mirror images: 4 scales are 144 views (Szegedy et al. 2015, section 7)
+    whole   for each scale the image with its shorter side resized to it, all of it, and its mirror image: what the
+            fully convolutional form of a network looks at (Simonyan and Zisserman 2015, section 3.2)
 """
 from dataclasses import dataclass
 
@@ -13,21 +15,21 @@ import numpy as np
 
 from .sources import DataError
 
-VIEWS = ("one", "five", "ten", "multi")
+VIEWS = ("one", "five", "ten", "multi", "whole")
 PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))     # (down, across), as parts of the room
 
 
 def count(kind: str, scales=()) -> int:
-    """V. Raises DataError for an unknown kind, and for "multi" without scales."""
+    """V. Raises DataError for an unknown kind, and for "multi" and "whole" without scales."""
     if kind not in VIEWS:
         raise DataError(f"no views {kind!r}, expected one of: {', '.join(VIEWS)}")
-    if kind == "multi" and not len(scales):
-        raise DataError("the views 'multi' need test.scales, such as [256, 288, 320, 352]")
-    return {"one": 1, "five": 5, "ten": 10, "multi": len(scales) * 3 * 6 * 2}[kind]
+    if kind in ("multi", "whole") and not len(scales):
+        raise DataError(f"the views {kind!r} need test.scales, such as [256, 288, 320, 352]")
+    return {"one": 1, "five": 5, "ten": 10, "multi": len(scales) * 3 * 6 * 2, "whole": len(scales) * 2}[kind]
 
 
 def check(scales, size: tuple[int, int]) -> None:
-    """Raises DataError for a scale of "multi" whose squares are smaller than the input `size`."""
+    """Raises DataError for a scale of "multi" or "whole" at which a square image is smaller than the input `size`."""
     for scale in scales:
         if scale < max(size):
             raise DataError(f"no view of {size[0]}×{size[1]} at the scale {scale} of test.scales")
@@ -73,6 +75,19 @@ class SquarePart:
         top += np.floor((self.scale - size[0]) * self.place[0]) * pixel
         left += np.floor((self.scale - size[1]) * self.place[1]) * pixel
         return left, top, left + size[1] * pixel, top + size[0] * pixel
+
+
+@dataclass(frozen=True)
+class WholeImage:
+    """Of an image all."""
+
+    def box(self, position: int, height: int, width: int, size: tuple[int, int]) -> tuple[float, ...]:
+        return 0, 0, width, height
+
+
+def scaled(height: int, width: int, scale: int) -> tuple[int, int]:
+    """(h, w) of an image of height × width whose shorter side is resized to `scale`."""
+    return tuple(round(side * scale / min(height, width)) for side in (height, width))
 
 
 def _crop(images: np.ndarray, size: tuple[int, int], place: tuple[float, float]) -> np.ndarray:

@@ -65,7 +65,8 @@ TABLES = {
         "per_image": ((), ()), "lenet": ((), ()), "unit": ((), ()), "symmetric": ((), ()), "none": ((), ()),
         "gcn": ((), ()), "gcn_zca": ((), ("regularisation",))}),
     "input": ("", {"": ((), ("size", "shorter"))}),
-    "test": ("views", {"one": ((), ()), "five": ((), ()), "ten": ((), ()), "multi": (("scales",), ())}),
+    "test": ("views", {"one": ((), ()), "five": ((), ()), "ten": ((), ()), "multi": (("scales",), ()),
+                      "whole": (("scales",), ())}),
 }
 MEANT = {                            # what other programs call them
     "lr": "schedule.rate", "learning_rate": "schedule.rate", "rate": "schedule.rate", "epochs": "schedule.stop",

@@ -176,24 +176,29 @@ class Engine(ABC):
         """A context in which the model has the weights that are evaluated: their average, where the recipe takes one."""
         return self._average.swapped() if self._average else contextlib.nullcontext()
 
-    def evaluate(self, blocks, labels) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, blocks, labels, whole=None) -> tuple[np.ndarray, np.ndarray]:
         """(logits (N, K), losses (N,)) of the labels that count, without dropout and with moving averages.
 
         blocks: inputs (V, B, H, W, C) in the order of labels (N,); of several views the probabilities are averaged, and
-        the logits are their logarithms.
+        the logits are their logarithms. whole: a model that looks in this one's place; blocks are then tuples of V inputs
+        (B, H, W, C), each of its own height and width.
         """
         logits, losses, first = [], [], 0
         for block in blocks:
-            views, count = tree.flatten(block)[0].shape[:2]
+            views = block if whole else [part(block, view) for view in range(len(tree.flatten(block)[0]))]
+            count = len(tree.flatten(views[0])[0])
             targets = ops.convert_to_tensor(labels[first:first + count], "int32")
             first += count
-            some = [self._logits_and_losses(part(block, view), targets) for view in range(views)]
-            if views > 1:
-                mean = ops.mean(ops.stack([ops.softmax(one) for one, _ in some]), axis=0)
-                averaged = ops.log(ops.maximum(mean, 1e-30))
-                some = [(averaged, self._loss(targets, averaged))]
-            logits.append(ops.convert_to_numpy(some[0][0]))
-            losses.append(ops.convert_to_numpy(some[0][1]))
+            if len(views) == 1:
+                scores, loss = self._logits_and_losses(views[0], targets)
+            else:
+                some = [ops.cast(whole.predict_on_batch(view), "float32") if whole
+                        else self._logits_and_losses(view, targets)[0] for view in views]
+                mean = ops.mean(ops.stack([ops.softmax(one) for one in some]), axis=0)
+                scores = ops.log(ops.maximum(mean, 1e-30))
+                loss = self._loss(targets, scores)
+            logits.append(ops.convert_to_numpy(scores))
+            losses.append(ops.convert_to_numpy(loss))
         counts = labels >= 0
         return np.concatenate(logits)[counts], np.concatenate(losses)[counts]
 

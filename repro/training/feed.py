@@ -51,7 +51,17 @@ class ImageFeed:
         next(iter(self._blocks(self._images, self._recipe, self._training[:1])))    # the test's views, before any training
 
     def held_out(self):
-        return self._blocks(self._images, self._recipe, self._validation)
+        """Of whole images the middle crops: epoch after epoch, by the network as it is trained."""
+        return self._blocks(self._images, self._once() if self.whole else self._recipe, self._validation)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the test looks at whole images."""
+        return self._recipe.get("test", {}).get("views") == "whole"
+
+    def _once(self) -> dict:
+        """The recipe, with one view of an image."""
+        return {key: value for key, value in self._recipe.items() if key != "test"}
 
     def open_test(self):
         """(labels, blocks of inputs, look) of the test set, opened this once.
@@ -61,8 +71,7 @@ class ImageFeed:
         images, labels = self._loaded.open_test()
 
         def look(indices):
-            once = {key: value for key, value in self._recipe.items() if key != "test"}
-            seen = np.concatenate([block[0] for block in self._blocks(images, once, np.array(indices))])
+            seen = np.concatenate([block[0] for block in self._blocks(images, self._once(), np.array(indices))])
             return [images[i] if isinstance(images, np.ndarray) else images.decode(i) for i in indices], seen
 
         return labels, self._blocks(images, self._recipe), look if self._loaded.kind == "images" else None
@@ -78,6 +87,8 @@ class ImageFeed:
 
 class GraphFeed:
     """All nodes of a graph in every step; those that are not asked about have the label −1, which does not count."""
+
+    whole = False
 
     def __init__(self, network, loaded, recipe: dict, seed: int):
         self._graph, self._recipe = loaded.graph, recipe

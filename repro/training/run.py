@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from ... import layers as explicit
-from ...architectures import build, describe, find
+from ...architectures import build, describe, find, follow, over_whole_images
 from .. import data as datasets
 from .. import record as records
 from ..papers import card_of
@@ -154,7 +154,12 @@ class _Job:
             return build(
                 self.network.name, classes=len(self.loaded.classes), classifier_activation=None,
                 input_shape=self.feed.input_shape, auxiliary=bool(self.recipe["loss"].get("auxiliary")),
-                layers=explicit if self.layers == "explicit" else keras.layers)
+                layers=self.namespace)
+
+    @property
+    def namespace(self):
+        """Of the layers."""
+        return explicit if self.layers == "explicit" else keras.layers
 
 
 def _seed_chance(seed: int) -> None:
@@ -212,6 +217,7 @@ def _train_and_test(entry, directory, job, write, signals) -> None:
     inputs = model.inputs[0] if len(model.inputs) == 2 and job.loaded.kind != "graph" else model.inputs
     scoring = keras.Model(inputs, model.outputs[0], name=model.name)            # without decoders and auxiliary outputs
     deployed = feed.deployable(scoring)         # built before the first step: what cannot be is known at once
+    any_size = over_whole_images(scoring, job.namespace) if feed.whole else None
     board = None
     if job.tensorboard:
         from .board import Board
@@ -241,16 +247,18 @@ def _train_and_test(entry, directory, job, write, signals) -> None:
             engine.renew_statistics(feed.batches, job.recipe["statistics"])
             _, validation_error = loop.validate()
         directory.write_model(deployed)
-        entry.update(test(engine, feed, job.seed))
+        if any_size:
+            follow(any_size, scoring)
+        entry.update(test(engine, feed, job.seed, any_size))
     entry["result"] |= rounded({
         "train_error": whole[-1]["train_error"], "validation_error": validation_error,
         **{key: entry["model"][key] for key in ("parameters", "multiply_adds", "connections")}})
 
 
-def test(engine, feed, seed: int) -> dict:
-    """Open the test set, this once, and return what the record says of it."""
+def test(engine, feed, seed: int, whole=None) -> dict:
+    """Open the test set, this once, and return what the record says of it. whole: the model that looks at whole images."""
     labels, blocks, look = feed.open_test()
-    logits, losses = engine.evaluate(blocks, labels)
+    logits, losses = engine.evaluate(blocks, labels, whole)
     labels = labelled(labels)
     result = {"test_error": error_percent(logits, labels), "test_loss": float(losses.mean()), "test_images": len(labels)}
     if logits.shape[1] > 5:
