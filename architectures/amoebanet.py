@@ -6,13 +6,14 @@ how they are fed, are those of the authors' program (tensorflow/tpu, models/offi
 common with NASNet's is built by nasnet.py, initial weights and constants, too. An identity between other sizes is a 1×1
 convolution, 1×7 and 7×1 run in a bottleneck of a quarter of the maps, and some states are in a cell's output although
 others take them. On CIFAR the first convolution makes 3F maps, as NASNet's does. F = 190 does not divide by four: the
-stem's first cell has 47 maps, of which two halves make 46. The auxiliary classifier, and ScheduledDropPath, which
-drops whole operations more and more often in training, are left out.
+stem's first cell has 47 maps, of which two halves make 46. The auxiliary classifier and ScheduledDropPath are
+NASNet's.
 """
 from functools import partial
 
 from .blocks import batch_norm, channel_axis
-from .nasnet import convolution, fitted, head, imagenet_norm, projected, same_pool, separable, stacked, weights
+from .nasnet import (classifiers, convolution, fitted, head, imagenet_norm, no_path, projected, same_pool, separable,
+                     stacked, weights)
 from .registry import Architecture, register
 
 # (operation, state) + (operation, state), states 0 and 1 are h_i and h_{i−1}; the states of the output
@@ -64,27 +65,31 @@ def operate(operation, x, width, stride, L, name, norm):
     return projected(x, width, L, name, norm)
 
 
-def cell(h, before, width, table, L, name, norm, larger=False):
+def cell(h, before, width, table, L, name, norm, larger=False, drop=no_path):
     """Five pairs of operations added up; the output is the listed states side by side."""
     pairs, joined = table
     before = fitted(before, h, width, L, f"{name}_before", norm, larger)
     h = norm(convolution(L.ReLU(name=f"{name}_relu")(h), width, L, f"{name}_conv"), L, f"{name}_bn")
     states = [h, before]
     for index, pair in enumerate(pairs, 1):
-        parts = [operate(operation, states[state], width, 2 if table is REDUCTION and state < 2 else 1, L,
-                         f"{name}_{index}_{side}", norm) for side, (operation, state) in zip(("left", "right"), pair)]
+        parts = []
+        for side, (operation, state) in zip(("left", "right"), pair):
+            part = f"{name}_{index}_{side}"
+            x = operate(operation, states[state], width, 2 if table is REDUCTION and state < 2 else 1, L, part, norm)
+            parts.append(x if operation == "same" else drop(x, part))
         states.append(L.Add(name=f"{name}_{index}_add")(parts))
     out = [projected(states[state], width, L, f"{name}_{state}_kept", norm) for state in joined]
     return L.Concatenate(axis=channel_axis(), name=f"{name}_out")(out)
 
 
-def body(x, L, width, first, imagenet):
+def body(x, L, width, first, imagenet, drop_path=None):
     norm = imagenet_norm if imagenet else batch_norm
     normal, reduction = (partial(cell, table=table, L=L, norm=norm) for table in (NORMAL, REDUCTION))
-    return stacked(x, L, width, first, CELLS, imagenet, norm, normal, reduction)
+    return stacked(x, L, width, first, CELLS, imagenet, norm, normal, reduction, drop_path=drop_path)
 
 
 for name, (width, first, dropout, side, classes) in NETWORKS.items():
     register(Architecture(name, f"AmoebaNet-A (N = {CELLS}, F = {width})",
                           partial(body, width=width, first=first, imagenet=side > 32), partial(head, dropout=dropout),
-                          (side, side, 3), classes, smallest=(32, 32, 3) if side > 32 else (8, 8, 3)))
+                          (side, side, 3), classes, smallest=(32, 32, 3) if side > 32 else (8, 8, 3),
+                          auxiliary=classifiers(CELLS, imagenet_norm if side > 32 else batch_norm), drops_paths=True))

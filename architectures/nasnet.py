@@ -3,9 +3,10 @@ arXiv:1707.07012. NASNet-A: the cells of figure 4, stacked as in figure 2; table
 
 NASNet-A (N @ P) has N normal cells in each of three groups, and P maps behind the last. How the cells are fed,
 padding, constants, initial weights and dropout 0.5 before the classifier are those of the authors' program
-(tensorflow/models, slim/nets/nasnet). Its auxiliary classifier, and ScheduledDropPath, which drops whole operations
-more and more often in training, are left out.
+(tensorflow/models, slim/nets/nasnet). Its auxiliary classifier comes with build(…, auxiliary=True), ScheduledDropPath,
+which leaves out whole operations more and more often in training, with build(…, drop_path=(rate, steps)).
 """
+import itertools
 from functools import partial
 
 import keras
@@ -95,7 +96,23 @@ def projected(x, width, L, name, norm):
     return x if x.shape[channel_axis()] == width else norm(convolution(x, width, L, f"{name}_conv"), L, f"{name}_bn")
 
 
-def cell(h, before, width, table, L, name, norm, pool, larger=False):
+def no_path(x, name):
+    """What an operation makes is passed on."""
+    return x
+
+
+def dropped(L, number, cells, drop_path):
+    """The function of (x, name) behind every operation of a cell but identities: ScheduledDropPath, or nothing.
+
+    number: of the cell, from 1. The k-th of K cells drops at k/K of the rate (slim, nasnet_utils, version 3).
+    """
+    if drop_path is None:
+        return no_path
+    rate, steps = drop_path
+    return lambda x, name: L.ScheduledDropPath(rate * number / cells, steps, name=f"{name}_path")(x)
+
+
+def cell(h, before, width, table, L, name, norm, pool, larger=False, drop=no_path):
     """Five pairs of operations added up; the output is the states 1 to 6 of a normal cell, 3 to 6 of a reduction."""
     before = fitted(before, h, width, L, f"{name}_before", norm, larger)
     h = norm(convolution(L.ReLU(name=f"{name}_relu")(h), width, L, f"{name}_conv"), L, f"{name}_bn")
@@ -111,40 +128,44 @@ def cell(h, before, width, table, L, name, norm, pool, larger=False):
                 x = pool(x, {"max": "MaxPooling2D", "avg": "AveragePooling2D"}[operation], stride, L, part)
             elif x.shape[channel_axis()] != width:
                 x = L.ReLU(name=f"{part}_relu")(x)
-            parts.append(projected(x, width, L, part, norm))
+            x = projected(x, width, L, part, norm)
+            parts.append(x if operation == "same" else drop(x, part))
         states.append(L.Add(name=f"{name}_{index}_add")(parts))
     out = [projected(before, width, L, f"{name}_kept", norm), *states[2:]] if table is NORMAL else states[3:]
     return L.Concatenate(axis=channel_axis(), name=f"{name}_out")(out)
 
 
-def stacked(x, L, width, first, cells, imagenet, norm, normal, reduction, around=False):
+def stacked(x, L, width, first, cells, imagenet, norm, normal, reduction, around=False, drop_path=None):
     """Three groups of `cells` normal cells with a reduction between two; on ImageNet two smaller reductions before them.
 
-    normal, reduction: cell(h_i, h_{i−1}, width, name=…, larger=…). around: the input of a reduction is not h_{i−1}
-    of the cell behind it.
+    normal, reduction: cell(h_i, h_{i−1}, width, name=…, larger=…, drop=…). around: the input of a reduction is not
+    h_{i−1} of the cell behind it.
     """
+    numbers, total = itertools.count(1), 3 * cells + (4 if imagenet else 2)
+    following = lambda: dropped(L, next(numbers), total, drop_path)                         # noqa: E731
     x = L.Conv2D(first, 3, strides=2 if imagenet else 1, padding="valid" if imagenet else "same", use_bias=False,
                  kernel_initializer=weights(), name="conv0")(x)
     x, before = norm(x, L, "conv0_bn"), None
     if imagenet:
         for index, part in ((1, 4), (2, 2)):
-            x, before = reduction(x, before, width // part, name=f"stem{index}_1", larger=index > 1), x
+            x, before = reduction(x, before, width // part, name=f"stem{index}_1", larger=index > 1,
+                                  drop=following()), x
     for group in (1, 2, 3):
         if group > 1:
             width *= 2
-            reduced = reduction(x, before, width, name=f"reduction{group - 1}_1")
+            reduced = reduction(x, before, width, name=f"reduction{group - 1}_1", drop=following())
             x, before = reduced, before if around else x
         for index in range(1, cells + 1):
             larger = index == 1 and (imagenet or group > 1)
-            x, before = normal(x, before, width, name=f"normal{group}_{index}", larger=larger), x
+            x, before = normal(x, before, width, name=f"normal{group}_{index}", larger=larger, drop=following()), x
     return L.ReLU(name="normal3_relu")(x)
 
 
-def body(x, L, name, norm=imagenet_norm, pool=same_pool):
+def body(x, L, name, norm=imagenet_norm, pool=same_pool, drop_path=None):
     cells, last, first, around, _, side, _ = NETWORKS[name]
     normal, reduction = (partial(cell, table=table, L=L, norm=norm, pool=pool) for table in (NORMAL, REDUCTION))
     # six states of the last cells' width, which doubles twice
-    return stacked(x, L, last // 24, first, cells, side > 32, norm, normal, reduction, around)
+    return stacked(x, L, last // 24, first, cells, side > 32, norm, normal, reduction, around, drop_path)
 
 
 def head(x, classes, L, dropout):
@@ -154,10 +175,26 @@ def head(x, classes, L, dropout):
     return L.Dense(classes, kernel_initializer=weights(), name="fc")(x)
 
 
+def auxiliary(x, classes, L, norm):
+    """Behind the second group: averages of 5×5 in steps of 3, 128 maps of 1×1, a convolution of 768 as large as they are."""
+    side = lambda x: [n for axis, n in enumerate(x.shape) if axis not in (0, channel_axis() % 4)]   # noqa: E731
+    x = L.ReLU(name="aux_relu")(x)
+    x = L.AveragePooling2D([min(5, n) for n in side(x)], strides=3, name="aux_pool")(x)
+    x = L.ReLU(name="aux_1_relu")(norm(convolution(x, 128, L, "aux_1_conv"), L, "aux_1_bn"))
+    x = L.Conv2D(768, side(x), use_bias=False, kernel_initializer=weights(), name="aux_2_conv")(x)
+    x = L.Flatten(name="aux_flat")(L.ReLU(name="aux_2_relu")(norm(x, L, "aux_2_bn")))
+    return L.Dense(classes, kernel_initializer=weights(), name="aux_fc")(x)
+
+
+def classifiers(cells, norm):
+    return ((f"normal2_{cells}_out", partial(auxiliary, norm=norm)),)
+
+
 for name, (cells, last, _, _, dropout, side, classes) in NETWORKS.items():
     title, shape, smallest = f"NASNet-A ({cells} @ {last})", (side, side, 3), (32, 32, 3) if side > 32 else (8, 8, 3)
-    register(Architecture(name, title, partial(body, name=name, norm=imagenet_norm if side > 32 else batch_norm),
-                          partial(head, dropout=dropout), shape, classes, smallest=smallest))
+    norm = imagenet_norm if side > 32 else batch_norm
+    register(Architecture(name, title, partial(body, name=name, norm=norm), partial(head, dropout=dropout), shape, classes,
+                          smallest=smallest, auxiliary=classifiers(cells, norm), drops_paths=True))
     if side > 32:
         register(Architecture(f"{name}_keras", f"{title} of keras.applications",
                               partial(body, name=name, pool=keras_pool), partial(head, dropout=0), shape, classes,

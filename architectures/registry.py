@@ -31,6 +31,7 @@ class Architecture:
     smallest: tuple[int, ...] = ()          # the smallest input that every layer has something to do with
     differs: str = ""                       # another project's definition: what differs from the paper's network
     auxiliary: tuple[tuple[str, Callable], ...] = ()    # (layer, head(x, classes, L)): classifiers on the way, in training
+    drops_paths: bool = False               # its body takes drop_path, see `build`
     inputs: Callable | None = None          # inputs(shape) -> tensor or list, where it is not one image or video
     rule: str = ""                          # by which its Â is made of a graph: one of `normalized_adjacency`'s
 
@@ -72,7 +73,7 @@ class Layers:
 
 def build(name: str, *, classes: int | None = None, input_shape=None, include_top: bool = True,
           pooling: str | None = None, classifier_activation: str | None = "softmax", auxiliary: bool = False,
-          layers=explicit) -> keras.Model:
+          drop_path: tuple[float, int] | None = None, layers=explicit) -> keras.Model:
     """Build a network by name, as a functional Keras model with fresh weights.
 
     classes, input_shape (H, W, C): the paper's where not given; with Keras's data format channels_first the model
@@ -80,7 +81,9 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
     all maps does, so most networks take it with include_top=False alone. include_top=False ends with the features,
     reduced by pooling = None, "avg" or "max", as in keras.applications. classifier_activation=None gives the logits.
     auxiliary=True adds the outputs of the classifiers that the paper trains on the way (GoogLeNet's): [scores, first,
-    second]. layers: a namespace such as keras.layers, for the same network on stock layers.
+    second]. drop_path=(rate, steps): in training whole paths of NASNet's and AmoebaNet's cells are left out, those of the
+    last cell with a probability that rises to `rate` in so many steps. layers: a namespace such as keras.layers, for the
+    same network on stock layers.
     Raises ArchitectureError for an unknown name or an impossible argument.
     """
     network = find(name)
@@ -88,6 +91,10 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
     if auxiliary and not (network.auxiliary and include_top):
         raise ArchitectureError(f"{name} has no auxiliary classifiers" if include_top else
                                 "auxiliary classifiers come with the top: leave include_top=False out")
+    if auxiliary and None in shape:
+        raise ArchitectureError(f"{name}'s auxiliary classifiers count the pixels: give input_shape in full")
+    if drop_path and not network.drops_paths:
+        raise ArchitectureError(f"{name} has no paths to drop")
     if pooling not in (None, "avg", "max"):
         raise ArchitectureError(f"pooling must be None, 'avg' or 'max', not {pooling!r}")
     classes = network.classes if classes is None else classes
@@ -97,7 +104,7 @@ def build(name: str, *, classes: int | None = None, input_shape=None, include_to
     inputs = (network.inputs or one_image)(shape)
     try:
         with _deep(10_000):
-            x = network.body(inputs, L)
+            x = network.body(inputs, L, drop_path=drop_path) if drop_path else network.body(inputs, L)
             x = network.head(x, classes, L) if include_top else x
             outputs = [x]
             if auxiliary:

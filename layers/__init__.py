@@ -16,7 +16,7 @@ from .convolution import Conv1D, Conv2D, Conv3D, convolve
 from .dense import Dense
 from .depthwise import (DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D, depthwise_convolve,
                         separable_convolve)
-from .dropout import Dropout, drop
+from .dropout import Dropout, ScheduledDropPath, drop
 from .filters import FilterBank, FixedFilters2D, apply_filters
 from .gradient import with_gradient
 from .graph import (ChebyshevConvolution, GraphConvolution, chebyshev_convolve, graph_convolve, normalized_adjacency,
@@ -46,8 +46,8 @@ __all__ = [
     "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GraphConvolution", "HighwayGate", "LeakyReLU",
     "LocalResponseNormalization", "LocallyConnected1D", "LocallyConnected2D", "MapResponseNormalization",
     "MaxBlurPooling1D", "MaxBlurPooling2D", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "NonLocal", "PadChannels",
-    "PrimaryCapsules", "RadialBasis", "ReLU", "SeparableConv1D", "SeparableConv2D", "Softmax", "Subsampling2D",
-    "TableConv2D", "apply_filters", "attend", "average_pool", "blur_pool", "capsule_length", "chebyshev_convolve",
+    "PrimaryCapsules", "RadialBasis", "ReLU", "ScheduledDropPath", "SeparableConv1D", "SeparableConv2D", "Softmax",
+    "Subsampling2D", "TableConv2D", "apply_filters", "attend", "average_pool", "blur_pool", "capsule_length", "chebyshev_convolve",
     "convolve", "convolve_as_dense", "convolve_transposed", "depthwise_convolve", "drop", "global_average_pool",
     "global_max_pool", "graph_convolve", "highway", "leaky_relu", "locally_connect", "map_loss", "margin_loss",
     "max_blur_pool", "max_pool", "normalize_response", "normalized_adjacency", "normalized_edges", "reflect_pad",

@@ -11,6 +11,7 @@ KEYS = (
     "augment",                      # a list, applied in its order: a name, or {name, …}
     "preprocess",                   # a name, or {name, …}
     "validation",                   # images held out of the training set: a count, a fraction below 1, or 0
+    "drop_path",                    # ScheduledDropPath's rate in the last cell in the last step
     "average",                      # exponential average of all weights after every step, which is then tested
     "statistics",                   # batches over which batch normalisation's averages are made anew before the test
     "input",                        # sides in pixels: of the network's input, and of what is cropped from
@@ -18,7 +19,7 @@ KEYS = (
     "precision", "compile",
     "gaps",                         # what the paper leaves open and what was chosen
 )
-OPTIONAL = ("average", "statistics", "input", "test", "precision", "compile", "gaps")     # absent: not used, or the first choice
+OPTIONAL = ("drop_path", "average", "statistics", "input", "test", "precision", "compile", "gaps")     # absent: not used, or the first choice
 NOT_TRAINING = ("gaps",)            # words about a recipe, not the recipe: left out of its hash and comparison
 
 _ON_GRADIENTS = ("weight_decay", "decoupled", "decay_of", "clip_norm", "clip_value", "groups")
@@ -105,6 +106,7 @@ NUMBERS = {
     "optimizer.groups.rate":    (float, 0),                 # a factor of the schedule's
     "optimizer.groups.weight_decay": (float, 0),
     "average.decay":            (float, 0, 1),
+    "drop_path":                (float, 0, 1),
     "statistics":               (int,   1),
     "loss.label_smoothing":     (float, 0, 1),
     "loss.auxiliary":           (float, 0),

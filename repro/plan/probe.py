@@ -47,7 +47,7 @@ def measure(trial: Trial) -> Probe:
     from ... import layers as explicit
     from ...architectures import build, describe, find
     from .. import data as datasets
-    from ..training.run import POLICIES, engine_class
+    from ..training.run import POLICIES, drop_path, engine_class
     resolved, source, network = trial.resolved().resolved, datasets.source(trial.dataset), find(trial.network)
     graph, size = source.kind == "graph", resolved.get("input", {}).get("size")
     sides = (size, size) if size else tuple(network.input_shape[-3:-1])
@@ -55,7 +55,7 @@ def measure(trial: Trial) -> Probe:
     shape = tuple(source.shape[1:]) if graph else (*frames, *sides, source.shape[-1])
     keras.config.set_dtype_policy(POLICIES[resolved.get("precision", "float32")])
     model = build(trial.network, classes=len(source.classes), classifier_activation=None, input_shape=shape,
-                  auxiliary=bool(resolved["loss"].get("auxiliary")),
+                  auxiliary=bool(resolved["loss"].get("auxiliary")), drop_path=drop_path(resolved, source.splits["train"]),
                   layers=explicit if trial.layers == "explicit" else keras.layers)
     keras.config.set_dtype_policy("float32")
     anatomy = describe(model)

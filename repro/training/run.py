@@ -5,6 +5,7 @@ that the run is finished.
 """
 import contextlib
 import json
+import math
 import random
 import sys
 import time
@@ -154,12 +155,19 @@ class _Job:
             return build(
                 self.network.name, classes=len(self.loaded.classes), classifier_activation=None,
                 input_shape=self.feed.input_shape, auxiliary=bool(self.recipe["loss"].get("auxiliary")),
+                drop_path=drop_path(self.recipe, self.feed.splits["train"]),
                 layers=self.namespace)
 
     @property
     def namespace(self):
         """Of the layers."""
         return explicit if self.layers == "explicit" else keras.layers
+
+
+def drop_path(recipe: dict, images: int) -> tuple[float, int] | None:
+    """What `build` takes of ScheduledDropPath for a recipe on so many training images."""
+    rate = recipe.get("drop_path")
+    return (rate, Schedule(recipe["schedule"], math.ceil(images / recipe["batch"])).steps) if rate else None
 
 
 def _seed_chance(seed: int) -> None:
