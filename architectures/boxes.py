@@ -16,9 +16,9 @@ from .anatomy import kernel_of, parents_of
 MINOR = {
     "BatchNormalization": "BN", "LayerNormalization": "LN", "ReLU": "ReLU", "LeakyReLU": "leaky ReLU", "PReLU": "PReLU",
     "ELU": "ELU", "Softmax": "softmax", "ClassScores": "softmax", "Activation": "", "Dropout": "dropout",
-    "SpatialDropout2D": "dropout", "ScheduledDropPath": "", "LocalResponseNormalization": "LRN", "MapResponseNormalization": "LRN",
-    "ZeroPadding1D": "", "ZeroPadding2D": "", "ZeroPadding3D": "", "Cropping2D": "crop", "Flatten": "flatten",
-    "Reshape": "reshape", "Permute": "permute", "Rescaling": "rescale", "ChannelShuffle": "shuffle",
+    "SpatialDropout2D": "dropout", "ScheduledDropPath": "", "LocalResponseNormalization": "LRN",
+    "MapResponseNormalization": "LRN", "ZeroPadding1D": "", "ZeroPadding2D": "", "ZeroPadding3D": "", "Cropping2D": "crop",
+    "Flatten": "flatten", "Reshape": "reshape", "Permute": "permute", "Rescaling": "rescale", "ChannelShuffle": "shuffle",
     "PadChannels": "zero channels",
 }
 JOINS = {"Add": "+", "Multiply": "×", "Concatenate": "concatenate", "HighwayGate": "highway gate", "Average": "mean",
