@@ -150,7 +150,7 @@ def test_seeds_are_lists_and_ranges():
 
 def test_the_packages_own_suites_can_be_run():
     assert suites() == ["digits", "he2016", "he2016_short", "paper_on_cpu"]
-    assert [len(load(name).trials) for name in suites()] == [12, 35, 6]
+    assert [len(load(name).trials) for name in suites()] == [12, 35, 6, 89]
     for arguments in load("he2016").first:
         assert cli.parser().parse_args([*arguments, "--runs", "runs"]).function
 
