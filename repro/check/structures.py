@@ -50,6 +50,8 @@ def cases(random) -> Iterator[Case]:
             ("half of 60", (3, 20), 0.5, None), ("a tenth of 60", (3, 4, 5), 0.1, None), ("none", (2, 6), 0, None),
             ("whole maps", (3, 4, 2, 4), 0.4, (None, 1, 1, None)), ("half of no image", (0, 6), 0.5, None)):
         yield _dropout(text, draw(*shape), rate, noise_shape)
+    for text, shape in (("half of 6 images", (6, 2, 3, 2)), ("half of no image", (0, 6))):
+        yield _dropout(text, draw(*shape), 0.5, (None, *[1] * (len(shape) - 1)), "ScheduledDropPath")
 
 
 def _merging(text, operator, tensors, ours, stock, output, loops) -> Case:
@@ -57,11 +59,13 @@ def _merging(text, operator, tensors, ours, stock, output, loops) -> Case:
                 output, loops)
 
 
-def _dropout(text, x, rate, noise_shape) -> Case:
+def _dropout(text, x, rate, noise_shape, operator="Dropout") -> Case:
+    """Of paths m is one number an image, which the other axes share."""
     seed = 11
     # drawn here, in the dtype of the comparison: Keras draws other numbers in another, and TensorFlow under XLA
     mask = ops.convert_to_numpy(dropout.draw_mask(ops.ones(x.shape, precision()), rate, noise_shape, seed))
-    return Case("Dropout", text, {"input": x}, lambda x: dropout.drop(x, ops.cast(mask, x.dtype)),
+    drawn = mask[:, *[slice(1)] * (x.ndim - 1)] if operator == "ScheduledDropPath" else mask
+    return Case(operator, text, {"input": x}, lambda x: dropout.drop(x, ops.cast(drawn, x.dtype)),
                 lambda x: keras.random.dropout(x, rate, noise_shape, seed),
                 lambda x: reference.dropout(x, mask > 0, rate),
                 lambda dy, x: [reference.dropout_gradient(dy, mask > 0, rate)], ("input",))
