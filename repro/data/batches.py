@@ -251,7 +251,7 @@ def _whole_images(reader: Reader, preprocessing: Preprocessing, indices: np.ndar
             some, seen = run[first:first + block], []
             for scale in scales:
                 view = preprocessing.apply(reader.parts(some, views.WholeImage(), np.zeros(len(some), int),
-                                                        views.scaled(*shape, scale)))
+                                                        canvas_size(shape, scale)))
                 seen += [view, view[:, :, ::-1]]
             yield tuple(seen)
 

@@ -85,11 +85,6 @@ class WholeImage:
         return 0, 0, width, height
 
 
-def scaled(height: int, width: int, scale: int) -> tuple[int, int]:
-    """(h, w) of an image of height × width whose shorter side is resized to `scale`."""
-    return tuple(round(side * scale / min(height, width)) for side in (height, width))
-
-
 def _crop(images: np.ndarray, size: tuple[int, int], place: tuple[float, float]) -> np.ndarray:
     room = images.shape[1] - size[0], images.shape[2] - size[1]
     if min(room) < 0:
