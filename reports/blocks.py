@@ -119,6 +119,34 @@ def _sum(layers, key):
     return sum(values) if values else None
 
 
+# ------------------------------------------------------------------------------------ weights of other projects
+
+def evaluations(evidence: Evidence, cards) -> list[dict]:
+    """Each network with each file of weights on each data set, by its newest record, beside the paper's errors.
+
+    A difference only where all of ImageNet's validation images were looked at: of ten classes it would say nothing.
+    """
+    newest = {(record["architecture"], record["weights"]["sha256"], record["dataset"]["name"], record["views"]): record
+              for record in evidence.evaluations}
+    printed = {}
+    for result in (result for card in cards for result in card.results if result.dataset == "imagenet"):
+        if result.comparable:
+            printed.setdefault((result.architecture, result.metric), result)        # a card's first is of one crop
+    rows = []
+    for _, record in sorted(newest.items()):
+        data, result = record["dataset"], record["result"]
+        whole = data["name"] == "imagenet" and data["images"] == data["of"]
+        errors = []
+        for metric in ("top1_error", "top5_error"):
+            paper = printed.get((record["architecture"], metric))
+            ours = result[metric]
+            errors.append({"ours": ours, "of_all": result[f"{metric}_of_all"] if data["classes"] != 1000 else None,
+                           "paper": paper, "difference": ours - paper.value if whole and paper and ours is not None
+                           else None})
+        rows.append({"record": record, "errors": errors})
+    return rows
+
+
 # ------------------------------------------------------------------------------------------------ gradients
 
 def gradients(evidence: Evidence) -> list[dict]:
@@ -218,7 +246,7 @@ def _by_name(rows) -> list[tuple[str, list[dict]]]:
 
 def provenance(evidence: Evidence) -> list[tuple[str, list[tuple[str, int]]]]:
     """What the runs ran on: (heading, [(one setup in words, number of records)])."""
-    records = [*evidence.runs, *evidence.gradients, *evidence.benches]
+    records = [*evidence.runs, *evidence.gradients, *evidence.benches, *evidence.evaluations]
     return [
         ("Software", _distinct(records, lambda r: ", ".join(map(" ".join, r["versions"].items())))),
         ("Machines", _distinct(records, _machine)),
@@ -271,5 +299,6 @@ def failures(evidence: Evidence) -> list[dict]:
         elif run["result"]["test_error"] is None:
             found.append({"run": run, "status": "no result", "why": "finished without a test error"})
     return found + [{"run": record, "status": record["status"], "why": record["reason"] or what}
-                    for what, records in (("gradient check", evidence.gradients), ("benchmark", evidence.benches))
+                    for what, records in (("gradient check", evidence.gradients), ("benchmark", evidence.benches),
+                                          ("evaluation", evidence.evaluations))
                     for record in records if record["status"] != "finished"]

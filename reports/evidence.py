@@ -141,7 +141,14 @@ BENCH = COMMON | {
               "memory_ours_mib": number, "memory_stock_mib": number, "memory_ratio": number,
               "error": number, "threshold": number, "refused": text, "note": text}],
 }
-SHAPES = {"training": TRAINING, "gradients": GRADIENTS, "network": NETWORK, "bench": BENCH}
+EVALUATION = COMMON | {
+    "paper": text, "architecture": text, "views": text, "scale": text,
+    "weights": {"file": text, "sha256": text, "project": text, "origin": text},
+    "dataset": {"name": text, "read": text, "version": text, "images": number, "of": number, "classes": number,
+                "remark": text},
+    "result": {"top1_error": number, "top5_error": number, "top1_error_of_all": number, "top5_error_of_all": number},
+}
+SHAPES = {"training": TRAINING, "gradients": GRADIENTS, "network": NETWORK, "bench": BENCH, "evaluation": EVALUATION}
 
 
 def fit(value, shape, where: str = ""):
@@ -212,6 +219,7 @@ class Evidence:
     gradients: tuple[dict, ...] = ()            # oldest first
     networks: tuple[dict, ...] = ()             # built and measured, not trained; oldest first
     benches: tuple[dict, ...] = ()              # ours and stock Keras on the clock; oldest first
+    evaluations: tuple[dict, ...] = ()          # of weights that others trained; oldest first
     broken: tuple[tuple[str, str], ...] = ()    # (file or id, reason)
 
     @cached_property
@@ -221,7 +229,7 @@ class Evidence:
     @cached_property
     def newest(self) -> dict | None:
         """The record whose end (or start) is latest."""
-        every = (*self.runs, *self.gradients, *self.networks, *self.benches)
+        every = (*self.runs, *self.gradients, *self.networks, *self.benches, *self.evaluations)
         dated = [(when, record["id"], record) for record in every
                  for when in (record["ended"], record["started"]) if TIME.fullmatch(when)]
         return max(dated, key=lambda item: item[:2])[2] if dated else None
@@ -246,7 +254,8 @@ def changed_midway(run: dict) -> list[dict]:
 
 def arrange(found, broken=()) -> Evidence:
     """Check records of any kind and group them; one that lies in two folders counts once, as it was last written."""
-    groups, others, broken = {}, {"gradients": [], "network": [], "bench": []}, list(broken)
+    groups, broken = {}, list(broken)
+    others = {"gradients": [], "network": [], "bench": [], "evaluation": []}
     newest = {}
     for raw in found:
         shape = SHAPES.get(raw.get("kind"))
@@ -270,7 +279,7 @@ def arrange(found, broken=()) -> Evidence:
     return Evidence(
         tuple(Group(key, tuple(sorted(groups[key], key=_by_seed))) for key in sorted(groups)),
         *(tuple(sorted(others[kind], key=lambda record: (record["ended"], record["id"])))
-          for kind in ("gradients", "network", "bench")),
+          for kind in others),
         tuple(sorted({(text(name, ""), text(why, "")) for name, why in broken})))
 
 

@@ -2,6 +2,7 @@
 import base64
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ MOST_SHOWN = 400                # characters of one text on the page; the raw da
 DETAIL_BUDGET = 600_000         # bytes of pictures and layer lists on a page, so that it can be mailed
 POINTS = 60_000                 # of all learning curves together
 OPEN_ARTICLES = 12              # configurations unfolded from the start
+INDENTATION = re.compile("^[ \t]+", re.MULTILINE)       # the templates' own: a thirtieth of a page
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,22 @@ def build(folders, output, title: str | None = None, cards=None) -> Summary:
 
 def render(evidence: Evidence, rows: list[Row], cards, title: str) -> str:
     """The HTML text of the page."""
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script = INDENTATION.sub("", (TEMPLATES / "page.js").read_text(encoding="utf-8"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     shown = articles(evidence, rows, cards)
-    return _environment().get_template("page.html").render(
+    page = _environment().get_template("page.html").render(
         title=title, headline=tables.headline(rows), tally=tables.tally(rows), newest=evidence.newest,
         rows=sorted(rows, key=_prominence),
         rules=rules(), cards=[card for card in cards if card.results], articles=shown,
         anchors={article["group"].key: article["anchor"] for article in shown},
-        gradients=blocks.gradients(evidence), speed=blocks.speed(evidence), benches=blocks.benches(evidence),
+        evaluations=blocks.evaluations(evidence, cards), gradients=blocks.gradients(evidence),
+        speed=blocks.speed(evidence), benches=blocks.benches(evidence),
         provenance=blocks.provenance(evidence),
         failures=blocks.failures(evidence), broken=evidence.broken, runs=evidence.runs,
         left_out=sum(article["left_out"] for article in shown), raw=Markup(raw_data(evidence, rows, title)),
         script=Markup(script), script_hash=digest,
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")))
+    return INDENTATION.sub("", page)
 
 
 def articles(evidence: Evidence, rows: list[Row], cards) -> list[dict]:
@@ -135,15 +139,19 @@ def _pictures(run: dict) -> dict:
 
 
 def raw_data(evidence: Evidence, rows: list[Row], title: str) -> str:
-    """Claims, runs and curves as JSON that may stand inside a <script>: no <, >, & or line separator."""
+    """Claims, runs and curves as JSON that may stand inside a <script>: no <, >, & or line separator.
+
+    Claims and runs by columns: in Python, pandas.DataFrame(data["claims"]).
+    """
     curves = [{key: [row[key] if row[key] is None else round(row[key], 2) for row in run["history"]]
                for key in ("epoch", "train_error", "validation_error")}
               for run in evidence.runs]
-    runs = tables.runs_frame(evidence)
     data = {
         "title": title, "headline": tables.headline(rows), "rules": asdict(rules()),
-        "claims": _records(tables.frame(rows)),
-        "runs": [run | {"history": history} for run, history in zip(_records(runs), curves)],
+        "claims": _columns(tables.frame(rows)),
+        "runs": _columns(tables.runs_frame(evidence)) | {"history": curves},
+        "evaluations": [{key: record[key] for key in ("id", "architecture", "weights", "dataset", "views", "result")}
+                        for record in evidence.evaluations],
         "gradients": [{key: table[key] for key in ("backend", "cases", "failed", "references", "rows")}
                       for table in blocks.gradients(evidence)],
         "benches": [{key: bench[key] for key in ("backend", "compile", "machine", "rows")}
@@ -156,9 +164,9 @@ def raw_data(evidence: Evidence, rows: list[Row], title: str) -> str:
     return text
 
 
-def _records(table) -> list[dict]:
-    """A frame's rows with None, not NaN, for what is missing."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+def _columns(table) -> dict[str, list]:
+    """A frame's columns with None, not NaN, for what is missing."""
+    return table.astype(object).where(table.notna(), None).to_dict("list")
 
 
 # ---------------------------------------------------------------------------------------------- the template

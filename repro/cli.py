@@ -167,6 +167,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--scales", type=int, nargs="+", default=[], metavar="PIXELS", help="with --weights: whole images "
                      "and their mirror images in place of the middle, the shorter side at each of these (VGG's dense "
                      "evaluation: 256, or 256 384 512)")
+    one.add_argument("--origin", metavar="TEXT", help="with --weights: where the file is from, for its record")
+    one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="with --weights: where its record goes")
+    one.add_argument("--keep", action="store_true", help="with --weights: copy the record to reports/records as evidence")
 
     one = verb("predict", predict, "classes with scores for image files")
     one.add_argument("model", type=Path, help="a run directory or a model.keras")
@@ -464,8 +467,8 @@ def _summary(found, runs: Path, reason="done", failed=None) -> int | None:
 def evaluate(options):
     if options.weights:
         return evaluate_weights(options)
-    if options.images is not None or options.resize is not None or options.scales:
-        raise UsageError("--images, --resize and --scales are for a network with --weights FILE")
+    if options.images is not None or options.resize is not None or options.scales or options.origin or options.keep:
+        raise UsageError("--images, --resize, --scales, --origin and --keep are for a network with --weights FILE")
     model_path, record = _model_of(options.model)
     dataset = options.dataset or (record and record["dataset"]["name"])
     if not dataset:
@@ -497,14 +500,18 @@ PROJECTS = {".h5": "keras", ".hdf5": "keras",
 
 
 def evaluate_weights(options):
-    """A network with another project's weights on classes of ImageNet."""
+    """A network with another project's weights on classes of ImageNet; leaves a record."""
     import dataclasses
+    import hashlib
     import time
     from rich.console import Console
     from rich.progress import Progress
     from . import data as datasets
     name, file, dataset = str(options.model), options.weights, options.dataset
-    card_of(name)
+    card = card_of(name)
+    if options.keep and (options.images is not None or not options.origin):
+        raise UsageError("--keep is for all images and weights of a known origin: leave --images out, and say with "
+                         "--origin where the file is from")
     if not dataset:
         raise UsageError("--weights needs --dataset imagenette or imagenet")
     _known_dataset(dataset)
@@ -521,6 +528,7 @@ def evaluate_weights(options):
         raise Failure(f"{file}: no such file of weights")
     place = found.place_name()
     start_backend()
+    import keras
     from ..architectures import build, image_input, load_keras_applications, load_torchvision, over_whole_images
     from .accuracy import accuracy
     project = PROJECTS[file.suffix]
@@ -541,17 +549,33 @@ def evaluate_weights(options):
             if options.scales else f"shorter side {inputs.resize}, middle {inputs.side}×{inputs.side}")
     print(f"{name} with {project} weights of {file} on {count:,} images of {place}: {seen}, scaled as {inputs.mode!r}",
           flush=True)
-    begun = time.monotonic()
+    begun, started = time.monotonic(), records.now()
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(name, total=count)
         measured = accuracy(model, found.records(options.images), inputs, found.imagenet,
                             progress=lambda images: bar.advance(task, images), scales=options.scales)
+    spent = time.monotonic() - begun
     print(f"top-1 {measured.top1:.2f} %, top-5 {measured.top5:.2f} % of {measured.images:,} images, "
-          f"{measured.images / (time.monotonic() - begun):.0f} images/s"
+          f"{measured.images / spent:.0f} images/s"
           + (f"; one of its {measured.classes} classes" if measured.classes < 1000 else ""))
     if measured.classes < 1000:
         print(f"top-1 {measured.top1_of_all:.2f} %, top-5 {measured.top5_of_all:.2f} % among all 1,000 classes"
               + (f"; {found.remark}" if found.remark else ""))
+    with open(file, "rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    record = {
+        "schema": records.SCHEMA, "kind": "evaluation", "id": records.new_id("evaluation", name, found.tfds_name),
+        "status": "finished", "started": started, "ended": records.now(), "wall_seconds": round(spent, 1),
+        **records.provenance(), "backend": keras.backend.backend(), "paper": card.name, "architecture": name,
+        "weights": {"file": file.name, "sha256": digest, "project": project, "origin": options.origin or ""},
+        "dataset": {"name": found.name, "read": place, "version": found.version_read(), "images": measured.images,
+                    "of": found.splits["test"], "classes": measured.classes, "remark": found.remark},
+        "views": seen, "scale": inputs.mode,
+        "result": {"top1_error": 100 - measured.top1, "top5_error": 100 - measured.top5,
+                   "top1_error_of_all": 100 - measured.top1_of_all, "top5_error_of_all": 100 - measured.top5_of_all}}
+    print(records.write_record(options.runs / record["id"] / "record.json", record))
+    if options.keep:
+        keep(record)
 
 
 def predict(options):

@@ -158,6 +158,22 @@ def bench(backend="tensorflow", ratios=(1.1, 0.95), memory=1.05, forms=True, **m
             "rows": rows} | {key: base[key] for key in keep} | more
 
 
+def evaluation(architecture="net", dataset="imagenette", classes=10, error=9.0) -> dict:
+    """One evaluation of published weights; of ten classes the error among all thousand is 20 points more."""
+    base = training()
+    keep = ("started", "ended", "wall_seconds", "commit", "dirty", "version", "versions", "hardware", "backend")
+    of_all = error if classes == 1000 else error + 20
+    return {"schema": 1, "kind": "evaluation", "id": f"evaluation-{architecture}-{dataset}-20260102T000000",
+            "status": "finished", "command": f"python -m repro evaluate {architecture}", "architecture": architecture,
+            "paper": "paper2001", "views": "shorter side 256, middle 224×224", "scale": "torch",
+            "weights": {"file": "net.safetensors", "sha256": "ab" * 32, "project": "torchvision",
+                        "origin": "a package, its weights.pkl"},
+            "dataset": {"name": dataset, "read": dataset, "version": "1.0.0", "images": 3925, "of": 3925,
+                        "classes": classes, "remark": ""},
+            "result": {"top1_error": error, "top5_error": error / 4, "top1_error_of_all": of_all,
+                       "top5_error_of_all": of_all / 4}} | {key: base[key] for key in keep}
+
+
 # ------------------------------------------------------------------------------------------------- pictures
 
 def png(pixels: list[list[tuple[int, ...]]]) -> str:
@@ -279,7 +295,7 @@ def demonstration() -> list[dict]:
                 training("plain110_cifar", "cifar10", 2, 71.0, "paper", model=resnet20(), epochs=40),
                 training("plain110_cifar", "cifar10", 3, 88.0, "paper", model=resnet20(), epochs=40),
                 training("resnet56_cifar", "cifar10", 0, 6.9, "paper", epochs=164, model=resnet20())]
-    return [*records, gradients(), gradients("jax", worst=3e-5), bench(),
+    return [*records, gradients(), gradients("jax", worst=3e-5), evaluation("squeezenet"), bench(),
             bench("jax", (1.2, 0.85), 1.3, compile="xla")]
 
 

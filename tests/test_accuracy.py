@@ -4,6 +4,7 @@ The copy is written by TFDS itself, ten images of known labels; what the command
 real Imagenette is read where TFDS_DATA_DIR has it.
 """
 import dataclasses
+import hashlib
 import io
 import re
 from pathlib import Path
@@ -20,6 +21,7 @@ from cnn_repro.repro import data
 from cnn_repro.repro.accuracy import ImageError, accuracy, prepare, rank, scaled
 from cnn_repro.repro.cli import main
 from cnn_repro.repro.data import DataError, sources, streamed
+from cnn_repro.repro.record import read_record
 
 NETWORK = "mobilenet_v1_025_keras"
 LABELS = [4, 4, 4, 4, 8, 8, 8, 0, 0, 9]                     # churches, golf balls, tenches, a parachute
@@ -318,25 +320,42 @@ def weights(tmp_path_factory):
     return path
 
 
-def test_the_command_counts_exactly(copy, weights, capsys):
+def evaluated(runs, *arguments) -> tuple[int, dict]:
+    """The exit code and the record that the command left."""
+    code = main(["evaluate", NETWORK, "--runs", str(runs), *map(str, arguments)])
+    return code, read_record(max(runs.glob("evaluation-*/record.json"), key=lambda path: path.stat().st_mtime_ns))
+
+
+def test_the_command_counts_exactly(copy, weights, tmp_path, capsys):
     """4 of 10 are churches, the best. Of the ten classes golf balls come second, then 0, 217, …: parachutes last.
 
     Of all thousand: 497, 2, 574, 0, 1 are the first five.
     """
-    assert main(["evaluate", NETWORK, "--weights", str(weights), "--dataset", "imagenette"]) == 0
+    code, record = evaluated(tmp_path, "--weights", weights, "--dataset", "imagenette", "--origin", "made for this test")
+    assert code == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == (f"{NETWORK} with keras weights of {weights} on 10 images of imagenette/160px-v2: "
                      "shorter side 256, middle 224×224, scaled as 'tf'")
     assert re.fullmatch(r"top-1 40\.00 %, top-5 90\.00 % of 10 images, \d+ images/s; one of its 10 classes", lines[0])
     assert lines[1].startswith("top-1 40.00 %, top-5 90.00 % among all 1,000 classes; most of its images are")
-    assert main(["evaluate", NETWORK, "--weights", str(weights), "--dataset", "imagenette/160px-v2", "--images", "5",
-                 "--resize", "232"]) == 0
-    first, line, _ = capsys.readouterr().out.splitlines()
+    assert lines[2] == str(tmp_path / record["id"] / "record.json")
+    assert record["result"] == pytest.approx({"top1_error": 60, "top5_error": 10, "top1_error_of_all": 60,
+                                              "top5_error_of_all": 10})
+    assert record["weights"] == {"file": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+                                 "project": "keras", "origin": "made for this test"}
+    assert (record["architecture"], record["paper"]) == (NETWORK, "howard2017")
+    assert {key: record["dataset"][key] for key in ("name", "read", "images", "of", "classes")} == {
+        "name": "imagenette", "read": "imagenette/160px-v2", "images": 10, "of": 10, "classes": 10}
+    code, record = evaluated(tmp_path, "--weights", weights, "--dataset", "imagenette/160px-v2", "--images", "5",
+                             "--resize", "232")
+    assert code == 0 and (record["dataset"]["images"], record["weights"]["origin"]) == (5, "")
+    first, line, *_ = capsys.readouterr().out.splitlines()
     assert "on 5 images" in first and "shorter side 232" in first
     assert line.startswith("top-1 80.00 %, top-5 100.00 % of 5 images")
-    assert main(["evaluate", NETWORK, "--weights", str(weights), "--dataset", "imagenette", "--images", "5",
-                 "--scales", "224", "256"]) == 0
-    first, line, _ = capsys.readouterr().out.splitlines()
+    code, record = evaluated(tmp_path, "--weights", weights, "--dataset", "imagenette", "--images", "5",
+                             "--scales", "224", "256")
+    assert code == 0 and record["views"].startswith("whole, with the shorter side at 224, 256")
+    first, line, *_ = capsys.readouterr().out.splitlines()
     assert "160px-v2: whole, with the shorter side at 224, 256, and their mirror images, scaled as 'tf'" in first
     assert line.startswith("top-1 80.00 %, top-5 100.00 % of 5 images")
 
@@ -351,8 +370,9 @@ def test_all_thousand_classes_of_imagenet(copy, weights, tmp_path, monkeypatch, 
     (folder / "1.0.0").rename(tmp_path / "imagenet2012" / "5.1.0")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     capsys.readouterr()
-    assert main(["evaluate", NETWORK, "--weights", str(weights), "--dataset", "imagenet", "--images", "5"]) == 0
-    first, line = capsys.readouterr().out.splitlines()
+    code, record = evaluated(tmp_path / "runs", "--weights", weights, "--dataset", "imagenet", "--images", "5")
+    assert code == 0 and record["result"]["top5_error"] == record["result"]["top5_error_of_all"] == pytest.approx(40)
+    first, line, _ = capsys.readouterr().out.splitlines()
     assert "on 5 images of imagenet2012:" in first
     assert re.fullmatch(r"top-1 20\.00 %, top-5 60\.00 % of 5 images, \d+ images/s", line)
 
@@ -375,7 +395,9 @@ def test_all_thousand_classes_of_imagenet(copy, weights, tmp_path, monkeypatch, 
      "--resize is for the middle of an image, --scales looks at all of it: leave one of them out"),
     (["mobilenet_v1_025", "--weights", "FILE", "--dataset", "imagenette"], 1, "mobilenet_v1_025_keras is"),
     (["mobilenet_v1_050_keras", "--weights", "FILE", "--dataset", "imagenette"], 1, "not the weights of"),
-    (["somewhere", "--images", "5"], 2, "--images, --resize and --scales are for a network with --weights FILE")])
+    ([NETWORK, "--weights", "FILE", "--dataset", "imagenette", "--keep"], 2,
+     "--keep is for all images and weights of a known origin: leave --images out, and say with --origin"),
+    (["somewhere", "--images", "5"], 2, "--images, --resize, --scales, --origin and --keep are for a network with")])
 def test_what_is_wrong_is_one_line(arguments, code, message, copy, weights, capsys):
     assert main([str(weights) if word == "FILE" else word for word in ["evaluate", *arguments]]) == code
     out, err = capsys.readouterr()
@@ -397,7 +419,7 @@ def test_a_files_ending_says_whose_it_is():
 # ------------------------------------------------------------------------------------------------------- real images
 
 @pytest.mark.real_data
-def test_real_imagenette_is_read_and_judged(weights, capsys):
+def test_real_imagenette_is_read_and_judged(weights, tmp_path, capsys):
     """Constant scores: exactly the churches are right."""
     source = data.source("imagenette")
     if not source.here():
@@ -407,7 +429,7 @@ def test_real_imagenette_is_read_and_judged(weights, capsys):
     counts = np.bincount(labels)
     assert len(records) == 3925 and len(counts) == 10 and counts.min() > 350 and counts.max() < 420
     assert all(prepare(content, ImageInput(224, 256, "tf")).shape == (224, 224, 3) for content, _ in records[::100])
-    assert main(["evaluate", NETWORK, "--weights", str(weights), "--dataset", "imagenette", "--images", "60"]) == 0
+    assert evaluated(tmp_path, "--weights", weights, "--dataset", "imagenette", "--images", "60")[0] == 0
     churches = (labels[:60] == 4).mean()
     assert 0 < churches < 0.3
     assert f"top-1 {100 * churches:.2f} %" in capsys.readouterr().out

@@ -494,10 +494,12 @@ def test_hostile_texts_are_shown_and_nothing_else(tmp_path, text):
     bench["rows"][3] |= {"name": text, "refused": text}
     bench["rows"][4] |= {"name": text, "form": text, "formula": text}
     bench["rows"].append(bench["rows"][1] | {"kind": text})
-    raw = [json.dumps(thing).encode() for thing in (item, check, bench)]    # as a foreign program would write it
+    seen = example.evaluation(text) | {"views": text, "paper": text}
+    seen["weights"], seen["dataset"] = dict.fromkeys(seen["weights"], text), seen["dataset"] | {"read": text, "remark": text}
+    raw = [json.dumps(thing).encode() for thing in (item, check, bench, seen)]      # as a foreign program would write it
     for file in (tmp_path / "records").iterdir():
         file.unlink()
-    page = page_of(tmp_path, hostile0=raw[0], hostile1=raw[1], hostile2=raw[2])
+    page = page_of(tmp_path, hostile0=raw[0], hostile1=raw[1], hostile2=raw[2], hostile3=raw[3])
     found = Text(page)
     assert set(found.tags) <= set(ours) and found.tags.count("script") == 2
     assert found.tags.count("img") == ours.count("img")
@@ -507,7 +509,7 @@ def test_hostile_texts_are_shown_and_nothing_else(tmp_path, text):
     assert len(page) < 2_000_000
     data = re.search(r'<script type="application/json" id="raw">(.*?)</script>', page, re.DOTALL)[1]
     assert not set(data) & set("<>&\u2028\u2029")
-    assert json.loads(data)["runs"][0]["id"][:2].strip() == shown[:2].strip()
+    assert json.loads(data)["runs"]["id"][0][:2].strip() == shown[:2].strip()
 
 
 def test_hostile_architecture_names_and_titles(tmp_path):
@@ -590,6 +592,32 @@ def test_a_value_of_the_wrong_kind_makes_a_record_malformed(broken):
 def test_so_it_is_with_a_benchmark(broken):
     found = arrange([example.bench() | broken])
     assert not found.benches and "malformed" in found.broken[0][1] and next(iter(broken)) in found.broken[0][1]
+
+
+def test_weights_of_others_stand_beside_the_paper_and_only_all_of_imagenet_gives_a_difference(tmp_path):
+    claim = example.result("net", "imagenet", "top1_error", 42.5)
+    paper = example.card(architecture="net", results=[claim, example.result("net", "imagenet", "top5_error", 19.7)])
+    ten = example.evaluation("net", "imagenette", 10, 9.0)
+    full = example.evaluation("net", "imagenet", 1000, 43.0)
+    part = full | {"id": "part", "dataset": full["dataset"] | {"images": 500}, "views": "others"}
+    rows = {row["record"]["id"]: row["errors"] for row in blocks.evaluations(arrange([ten, full, part]), [paper])}
+    assert rows[full["id"]][0]["difference"] == pytest.approx(0.5) and rows[full["id"]][0]["of_all"] is None
+    assert rows[ten["id"]][0]["difference"] is rows["part"][0]["difference"] is None
+    assert rows[ten["id"]][0]["of_all"] == 29.0 and rows[ten["id"]][0]["paper"].value == 42.5
+    again = ten | {"id": "later", "ended": "2026-02-02T00:00:00Z"}
+    assert [row["record"]["id"] for row in blocks.evaluations(arrange([again, ten]), [paper])] == ["later"]
+    page = page_of(tmp_path, [ten, full], [paper])
+    shown = Text(page).text
+    assert "43.00 %" in shown and "42.5 % Table 1 +0.50" in shown and "29.00 % among all 1,000 classes" in shown
+    assert "a package, its weights.pkl" in shown and 'href="#published-weights"' in page
+    (tmp_path / "none").mkdir()
+    assert "published-weights" not in page_of(tmp_path / "none", [], [paper])
+
+
+@pytest.mark.parametrize("broken", [{"weights": []}, {"result": {"top1_error": "low"}}, {"dataset": {"images": "all"}}])
+def test_so_it_is_with_an_evaluation(broken):
+    found = arrange([example.evaluation() | broken])
+    assert not found.evaluations and "malformed" in found.broken[0][1] and next(iter(broken)) in found.broken[0][1]
 
 
 def test_unknown_keys_and_absent_ones_are_tolerated(tmp_path):

@@ -14,7 +14,6 @@
 """
 import contextlib
 import io
-import math
 import re
 import shlex
 import tomllib
@@ -78,9 +77,9 @@ class Suite:
 
 
 def schedule_of(resolved: dict, dataset: str, train: int) -> Schedule:
-    """A resolved recipe's, of so many training images: ⌈train / batch⌉ steps an epoch, and of a graph, whose nodes are
-    trained on all at once, one."""
-    return Schedule(resolved["schedule"], 1 if _kind(dataset) == "graph" else math.ceil(train / resolved["batch"]))
+    """A resolved recipe's, of so many training images; a pass over a graph, whose nodes are trained on all at once, is one
+    step."""
+    return Schedule(resolved["schedule"], 1) if _kind(dataset) == "graph" else Schedule.over(resolved, train)
 
 
 @cache

@@ -5,7 +5,6 @@ that the run is finished.
 """
 import contextlib
 import json
-import math
 import random
 import sys
 import time
@@ -167,7 +166,7 @@ class _Job:
 def drop_path(recipe: dict, images: int) -> tuple[float, int] | None:
     """What `build` takes of ScheduledDropPath for a recipe on so many training images."""
     rate = recipe.get("drop_path")
-    return (rate, Schedule(recipe["schedule"], math.ceil(images / recipe["batch"])).steps) if rate else None
+    return (rate, Schedule.over(recipe, images).steps) if rate else None
 
 
 def _seed_chance(seed: int) -> None:

@@ -49,6 +49,11 @@ class Schedule:
         if "early_stop" in resolved:
             self._watches["early_stop"] = _Watch(**resolved["early_stop"])
 
+    @classmethod
+    def over(cls, recipe: dict, images: int) -> "Schedule":
+        """A resolved recipe's, of so many training images: ⌈images / batch⌉ iterations in one pass."""
+        return cls(recipe["schedule"], math.ceil(images / recipe["batch"]))
+
     @property
     def epochs(self) -> int:
         """The number of epochs begun."""
