@@ -292,7 +292,7 @@ def test_views_are_the_corners_the_middle_and_their_mirror_images():
 
 def test_multi_views_are_the_144_of_googlenet():
     scales = (256, 288, 320, 352)
-    parts = views.squares(scales)
+    parts = views.parts("multi", scales)
     assert 2 * len(parts) == views.count("multi", scales) == 144
     boxes = np.array([part.box(0, 512, 1024, (224, 224)) for part in parts]).reshape(4, 3, 6, 4)
     for s, scale in enumerate(scales):
@@ -303,7 +303,20 @@ def test_multi_views_are_the_144_of_googlenet():
             np.testing.assert_allclose(boxes[s, square, 3], (left + 512 - side, 512 - side, left + 512, 512))
     assert parts[0].box(0, 1024, 512, (224, 224))[0] == 0 and parts[12].box(0, 1024, 512, (224, 224))[1] == 512
     with pytest.raises(data.DataError, match="no view of 224×224 at the scale 200"):
-        views.squares([200])[0].box(0, 512, 512, (224, 224))
+        views.parts("multi", [200])[0].box(0, 512, 512, (224, 224))
+
+
+def test_the_grid_is_vggs_50_crops_a_scale_from_edge_to_edge():
+    parts = views.parts("grid", (256, 384, 512))
+    assert 2 * len(parts) == views.count("grid", (256, 384, 512)) == 150
+    boxes = np.array([part.box(0, 512, 768, (224, 224)) for part in parts]).reshape(3, 5, 5, 4)
+    for at, (scale, pixel) in zip(boxes, ((256, 2.0), (384, 4 / 3), (512, 1.0))):
+        down, across = scale - 224, 1.5 * scale - 224                   # the room at that scale, in its pixels
+        for i in range(5):
+            np.testing.assert_allclose(at[i, :, 1], np.floor(down * i / 4) * pixel)
+            np.testing.assert_allclose(at[:, i, 0], np.floor(across * i / 4) * pixel)
+        np.testing.assert_allclose(at[..., 2:] - at[..., :2], 224 * pixel)
+        np.testing.assert_allclose(at[4, 4, 2:], (768, 512))
 
 
 # ----------------------------------------------------------------------------------------------- preprocessing

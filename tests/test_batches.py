@@ -294,6 +294,24 @@ def test_evaluation_of_multi_views():
         data.evaluation_inputs(files, (32, 32), "resize", sized, chosen)
 
 
+def test_evaluation_of_grid_views():
+    """At the files' own size the crops are theirs; a recipe of the grid needs its scales."""
+    files = Files(smooth(2))
+    height, width = files.decode(0).shape[:2]
+    chosen = recipe(preprocess="channel_mean", test={"views": "grid", "scales": [36, min(height, width)]})
+    fitted = data.fit_preprocessing(files, chosen, (32, 32), "resize")
+    seen, = data.evaluation_inputs(files, (32, 32), "resize", fitted, chosen)
+    assert seen.shape == (100, 2, 32, 32, 3)
+    np.testing.assert_array_equal(seen[50:], seen[:50, :, :, ::-1])
+    for index in range(2):
+        own = fitted.apply(files.decode(index)[None])[0]
+        for row, down in enumerate((0, 0.25, 0.5, 0.75, 1)):
+            for column, across in enumerate((0, 0.25, 0.5, 0.75, 1)):
+                top, left = int((height - 32) * down), int((width - 32) * across)
+                np.testing.assert_allclose(seen[25 + 5 * row + column, index], own[top:top + 32, left:left + 32], atol=1e-4)
+    assert np.abs(seen[:25] - seen[25:50]).mean() > 0.1                 # the other scale is another
+
+
 def test_evaluation_of_whole_images():
     """Of two scales, each image with its own proportions and its mirror image; neighbours of one size go together."""
     files = Files([*smooth(2), *smooth(3, 64, 40), *smooth(1)])
@@ -329,6 +347,8 @@ def test_evaluation_of_whole_images():
     ({"views": "twelve"}, {}, "no views 'twelve'"),
     ({"views": "multi"}, {}, "'multi' need test.scales"),
     ({"views": "multi", "scales": [40, 24]}, {}, "no view of 32×32 at the scale 24"),
+    ({"views": "grid"}, {}, "'grid' need test.scales"),
+    ({"views": "grid", "scales": [24]}, {}, "no view of 32×32 at the scale 24"),
     ({"views": "whole"}, {}, "'whole' need test.scales"),
     ({"views": "whole", "scales": [24]}, {}, "no view of 32×32 at the scale 24"),
     ({"views": "ten"}, {"input": {"shorter": 28}}, "28×28 are smaller than the input of 32×32"),

@@ -67,7 +67,7 @@ TABLES = {
         "gcn": ((), ()), "gcn_zca": ((), ("regularisation",))}),
     "input": ("", {"": ((), ("size", "shorter"))}),
     "test": ("views", {"one": ((), ()), "five": ((), ()), "ten": ((), ()), "multi": (("scales",), ()),
-                      "whole": (("scales",), ())}),
+                      "grid": (("scales",), ()), "whole": (("scales",), ())}),
 }
 MEANT = {                            # what other programs call them
     "lr": "schedule.rate", "learning_rate": "schedule.rate", "rate": "schedule.rate", "epochs": "schedule.stop",
