@@ -23,7 +23,10 @@ RESNET_STEP = Probe(1.0, 10.0, 1e9, RESNET50, 4 * 25.6e6, 256)
     # an image is looked at as five crops and their mirror images, or at four scales
     (Trial("cuda_convnet_11pct_cifar", "cifar10", "paper", 0), Work(470 * 391, 128, 470, 0, 10_000, 10)),
     (Trial("cuda_convnet_11pct_cifar", "cifar10", "paper", 0, "explicit", {
-        "test.views": "multi", "test.scales": [24, 26, 28, 32]}), Work(470 * 391, 128, 470, 0, 10_000, 144))])
+        "test.views": "multi", "test.scales": [24, 26, 28, 32]}), Work(470 * 391, 128, 470, 0, 10_000, 144)),
+    # or all of it and its mirror image, of 448 pixels with four times the work of 224
+    (Trial("vgg16", "imagenette", "paper", 0, "explicit", {"test.scales": [224, 448], "schedule.stop": 74}),
+     Work(74, 256, 2, 95, 3925, 10))])
 def test_work_follows_from_card_and_data_set(trial, work):
     assert work_of(trial) == work
 

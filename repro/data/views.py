@@ -32,6 +32,13 @@ def count(kind: str, scales=()) -> int:
             "whole": len(scales) * 2}[kind]
 
 
+def worth(kind: str, scales, side: int | None) -> float:
+    """How many inputs of side × side the views of an image are in work; a whole image by its area, as if it were square."""
+    if kind == "whole" and side:
+        return 2 * sum((scale / side)**2 for scale in scales)
+    return count(kind, scales)
+
+
 def check(scales, size: tuple[int, int]) -> None:
     """Raises DataError for a scale at which a square image is smaller than the input `size`."""
     for scale in scales:

@@ -48,17 +48,17 @@ def devices() -> dict[str, Device]:
 @dataclass(frozen=True)
 class Work:
     """What a trial has to do. steps in all, images a step; the held-out images are looked at after every epoch, and a
-    look is at all views of an image."""
+    look is at all views of an image, counted in inputs of the network's size."""
     steps: int
     batch: int
     epochs: int
     validation: int
     test: int
-    views: int = 1
+    views: float = 1
 
     @property
-    def looks(self) -> int:
-        """Images that are only looked at, a view each."""
+    def looks(self) -> float:
+        """Inputs that are only looked at."""
         return self.views * (self.epochs * self.validation + self.test)
 
 
@@ -74,7 +74,7 @@ def work_of(trial: Trial) -> Work:
     train = source.splits["train"] - int(held_out)
     schedule, test = schedule_of(resolved, trial.dataset, train), resolved.get("test", {})
     return Work(schedule.steps, min(resolved["batch"], train), schedule.epochs, int(held_out), source.splits["test"],
-                views.count(test.get("views", "one"), test.get("scales", ())))
+                views.worth(test.get("views", "one"), test.get("scales", ()), resolved.get("input", {}).get("size")))
 
 
 @dataclass(frozen=True)
