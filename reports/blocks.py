@@ -6,6 +6,7 @@ from operator import ge, le
 
 from scipy.stats import binomtest
 
+from ..repro.papers import Card, Result
 from .compare import count, rules, words
 from .evidence import Evidence, changed_midway
 
@@ -124,27 +125,41 @@ def _sum(layers, key):
 def evaluations(evidence: Evidence, cards) -> list[dict]:
     """Each network with each file of weights on each data set, by its newest record, beside the paper's errors.
 
-    A difference only where all of ImageNet's validation images were looked at: of ten classes it would say nothing.
+    A difference only where all of ImageNet's validation images were looked at, by the views that the paper's figure is of:
+    of ten classes it would say nothing.
     """
     newest = {(record["architecture"], record["weights"]["sha256"], record["dataset"]["name"], record["views"]): record
               for record in evidence.evaluations}
-    printed = {}
-    for result in (result for card in cards for result in card.results if result.dataset == "imagenet"):
-        if result.comparable:
-            printed.setdefault((result.architecture, result.metric), result)        # a card's first is of one crop
     rows = []
     for _, record in sorted(newest.items()):
         data, result = record["dataset"], record["result"]
         whole = data["name"] == "imagenet" and data["images"] == data["of"]
         errors = []
         for metric in ("top1_error", "top5_error"):
-            paper = printed.get((record["architecture"], metric))
+            paper, alike = _printed(record, metric, cards)
             ours = result[metric]
             errors.append({"ours": ours, "of_all": result[f"{metric}_of_all"] if data["classes"] != 1000 else None,
-                           "paper": paper, "difference": ours - paper.value if whole and paper and ours is not None
+                           "paper": paper, "difference": ours - paper.value if whole and alike and ours is not None
                            else None})
         rows.append({"record": record, "errors": errors})
     return rows
+
+
+def _printed(record: dict, metric: str, cards) -> tuple[Result | None, bool]:
+    """The paper's figure of the network on ImageNet, and whether it is of the same views: of several the first that is."""
+    views = "whole" if record["views"].startswith("whole") else "one"
+    found = [(_views_of(card, result) == views, result) for card in cards for result in card.results
+             if (result.architecture, result.dataset, result.metric) == (record["architecture"], "imagenet", metric)
+             and result.comparable]
+    alike, paper = max(found, key=lambda one: one[0], default=(False, None))
+    return paper, alike
+
+
+def _views_of(card: Card, result: Result) -> str:
+    """By which views of an image a published error was measured; empty where no recipe says so."""
+    if "paper" not in card.recipes:
+        return ""
+    return card.recipe(result.architecture, "paper", result.protocol).resolved.get("test", {}).get("views", "one")
 
 
 # ------------------------------------------------------------------------------------------------ gradients

@@ -604,6 +604,12 @@ def test_weights_of_others_stand_beside_the_paper_and_only_all_of_imagenet_gives
     assert rows[full["id"]][0]["difference"] == pytest.approx(0.5) and rows[full["id"]][0]["of_all"] is None
     assert rows[ten["id"]][0]["difference"] is rows["part"][0]["difference"] is None
     assert rows[ten["id"]][0]["of_all"] == 29.0 and rows[ten["id"]][0]["paper"].value == 42.5
+    dense = full | {"id": "dense", "views": "whole, with the shorter side at 256, and their mirror images"}
+    row, = blocks.evaluations(arrange([dense]), [paper])                # the figure is of the middle alone
+    assert row["errors"][0]["paper"].value == 42.5 and row["errors"][0]["difference"] is None
+    whole = example.result("net", "imagenet", "top1_error", 41.0, protocol={"test": {"views": "whole", "scales": [256]}})
+    row, = blocks.evaluations(arrange([dense]), [example.card(architecture="net", results=[claim, whole])])
+    assert row["errors"][0]["difference"] == pytest.approx(2.0) and row["errors"][1]["paper"] is None
     again = ten | {"id": "later", "ended": "2026-02-02T00:00:00Z"}
     assert [row["record"]["id"] for row in blocks.evaluations(arrange([again, ten]), [paper])] == ["later"]
     page = page_of(tmp_path, [ten, full], [paper])
