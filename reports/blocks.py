@@ -147,10 +147,10 @@ def evaluations(evidence: Evidence, cards) -> list[dict]:
 
 def _printed(record: dict, metric: str, cards) -> tuple[Result | None, bool]:
     """The paper's figure of the network on ImageNet, and whether it is of the same views: of several the first that is."""
-    views = "whole" if record["views"].startswith("whole") else "one"
-    found = [(_views_of(card, result) == views, result) for card in cards for result in card.results
-             if (result.architecture, result.dataset, result.metric) == (record["architecture"], "imagenet", metric)
-             and result.comparable]
+    views = "whole" if record["scales"] else "one"
+    found = [(_views_of(card, result) == views, result) for card in cards if card.name == record["paper"]
+             for result in card.results if result.comparable and
+             (result.architecture, result.dataset, result.metric) == (record["architecture"], "imagenet", metric)]
     alike, paper = max(found, key=lambda one: one[0], default=(False, None))
     return paper, alike
 

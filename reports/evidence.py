@@ -142,7 +142,7 @@ BENCH = COMMON | {
               "error": number, "threshold": number, "refused": text, "note": text}],
 }
 EVALUATION = COMMON | {
-    "paper": text, "architecture": text, "views": text, "scale": text,
+    "paper": text, "architecture": text, "views": text, "scales": [number], "scale": text,
     "weights": {"file": text, "sha256": text, "project": text, "origin": text},
     "dataset": {"name": text, "read": text, "version": text, "images": number, "of": number, "classes": number,
                 "remark": text},

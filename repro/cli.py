@@ -570,7 +570,7 @@ def evaluate_weights(options):
         "weights": {"file": file.name, "sha256": digest, "project": project, "origin": options.origin or ""},
         "dataset": {"name": found.name, "read": place, "version": found.version_read(), "images": measured.images,
                     "of": found.splits["test"], "classes": measured.classes, "remark": found.remark},
-        "views": seen, "scale": inputs.mode,
+        "views": seen, "scales": options.scales, "scale": inputs.mode,
         "result": {"top1_error": 100 - measured.top1, "top5_error": 100 - measured.top5,
                    "top1_error_of_all": 100 - measured.top1_of_all, "top5_error_of_all": 100 - measured.top5_of_all}}
     print(records.write_record(options.runs / record["id"] / "record.json", record))

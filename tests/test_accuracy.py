@@ -358,7 +358,7 @@ def test_the_command_counts_exactly(copy, weights, tmp_path, capsys):
 def test_the_command_looks_at_whole_images(copy, weights, tmp_path, capsys):
     code, record = evaluated(tmp_path, "--weights", weights, "--dataset", "imagenette", "--images", "5",
                              "--scales", "224", "256")
-    assert code == 0 and record["views"].startswith("whole, with the shorter side at 224, 256")
+    assert code == 0 and record["scales"] == [224, 256]
     first, line, *_ = capsys.readouterr().out.splitlines()
     assert "160px-v2: whole, with the shorter side at 224, 256, and their mirror images, scaled as 'tf'" in first
     assert line.startswith("top-1 80.00 %, top-5 100.00 % of 5 images")

@@ -604,7 +604,7 @@ def test_weights_of_others_stand_beside_the_paper_and_only_all_of_imagenet_gives
     assert rows[full["id"]][0]["difference"] == pytest.approx(0.5) and rows[full["id"]][0]["of_all"] is None
     assert rows[ten["id"]][0]["difference"] is rows["part"][0]["difference"] is None
     assert rows[ten["id"]][0]["of_all"] == 29.0 and rows[ten["id"]][0]["paper"].value == 42.5
-    dense = full | {"id": "dense", "views": "whole, with the shorter side at 256, and their mirror images"}
+    dense = full | {"id": "dense", "scales": [256], "views": "whole, with the shorter side at 256, and their mirror images"}
     row, = blocks.evaluations(arrange([dense]), [paper])                # the figure is of the middle alone
     assert row["errors"][0]["paper"].value == 42.5 and row["errors"][0]["difference"] is None
     whole = example.result("net", "imagenet", "top1_error", 41.0, protocol={"test": {"views": "whole", "scales": [256]}})

@@ -207,12 +207,11 @@ def evaluation_inputs(images, size: tuple[int, int], enlarge: str, preprocessing
     if kind == "whole" and (reader.video or preprocessing.size):
         raise DataError("the views 'whole' are of images of any size, and " + (
             "these are videos" if reader.video else f"the preprocessing {preprocessing.kind!r} is of one"))
-    cut_out = kind in ("multi", "grid")         # of the stored image, which no canvas comes between
-    if preprocessing.size not in (None, reader.size if cut_out else reader.canvas, reader.size):
+    if preprocessing.size not in (None, reader.size if kind in views.CUT_OUT else reader.canvas, reader.size):
         fitted, wanted = ("×".join(map(str, sides)) for sides in (preprocessing.size, size))
         raise DataError(f"the preprocessing {preprocessing.kind!r} was fitted to images of {fitted}, and the "
                         f"views are of {wanted}")
-    if cut_out or kind == "whole":
+    if kind in views.SCALED:
         views.check(scales, reader.size)
     else:                                       # no image at all shows whether the sizes fit
         views.crops(reader.canvases(indices[:0]), reader.size, kind)
@@ -229,7 +228,7 @@ def _evaluation_blocks(reader: Reader, preprocessing: Preprocessing, indices: np
     """What evaluation_inputs returns, once all of it has been checked."""
     for first in range(0, len(indices), block):
         some = indices[first:first + block]
-        if kind in ("multi", "grid"):
+        if kind in views.CUT_OUT:
             seen = np.stack([reader.parts(some, part, np.zeros(len(some), int), reader.size)
                              for part in views.parts(kind, scales)])
             seen = np.concatenate([seen, seen[:, :, :, ::-1]])
@@ -238,7 +237,7 @@ def _evaluation_blocks(reader: Reader, preprocessing: Preprocessing, indices: np
             if preprocessing.size == reader.canvas:
                 canvases = preprocessing.apply(canvases)
             seen = views.crops(canvases, reader.size, kind)
-        if kind in ("multi", "grid") or preprocessing.size != reader.canvas:
+        if kind in views.CUT_OUT or preprocessing.size != reader.canvas:
             seen = np.stack([preprocessing.apply(view) for view in seen])
         yield np.stack([reader.videos(view) for view in seen])
 

@@ -18,15 +18,17 @@ import numpy as np
 
 from .sources import DataError
 
-VIEWS = ("one", "five", "ten", "multi", "grid", "whole")
+CUT_OUT = ("multi", "grid")                 # of the stored image at several scales, which no canvas comes between
+SCALED = (*CUT_OUT, "whole")
+VIEWS = ("one", "five", "ten", *SCALED)
 PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))     # (down, across), as parts of the room
 
 
 def count(kind: str, scales=()) -> int:
-    """V. Raises DataError for an unknown kind, and for "multi", "grid" and "whole" without scales."""
+    """V. Raises DataError for an unknown kind, and for one of SCALED without scales."""
     if kind not in VIEWS:
         raise DataError(f"no views {kind!r}, expected one of: {', '.join(VIEWS)}")
-    if kind in ("multi", "grid", "whole") and not len(scales):
+    if kind in SCALED and not len(scales):
         raise DataError(f"the views {kind!r} need test.scales, such as [256, 288, 320, 352]")
     return {"one": 1, "five": 5, "ten": 10, "multi": len(scales) * 3 * 6 * 2, "grid": len(scales) * 25 * 2,
             "whole": len(scales) * 2}[kind]
