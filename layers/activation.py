@@ -39,15 +39,12 @@ def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
 def relu_gradient(dy, y, negative_slope=0.0, max_value=None):
     """dx: dy where 0 < y < max_value, negative_slope·dy where y is not above 0, 0 where it is max_value.
 
-    By y, which the next layer keeps anyway: x need not be. The sign of y ≥ 0 is 0 or 1, and a product with it takes half
-    the time of a choice; y (max_value − y) is positive between the corners and 0 at both.
+    By y, which the next layer keeps anyway: x need not be. A product with 0 and 1 takes half the time of a choice.
     """
-    if max_value is not None and not negative_slope:
-        return dy * ops.sign(y * (max_value - y))
     if max_value is not None:
         dy = dy * ops.cast(y < max_value, dy.dtype)
     if 0 <= negative_slope <= 1:
-        slope = ops.sign(y)
+        slope = ops.cast(y > 0, dy.dtype)
         return dy * (ops.maximum(slope, negative_slope) if negative_slope else slope)
     return ops.where(y > 0, dy, negative_slope * dy)
 

@@ -8,7 +8,7 @@ p, q, t run over all spatial axes, X is the padded input, dY⁰ is dY with s −
 groups, k and c belong to the same one.  Source: LeCun et al. 1998, section II.A (forward); lecture note 001, sections
 3.2 and 3.3 (backward); lecture note 002, section 2.1 (three dimensions).
 """
-from functools import partial, reduce
+from functools import partial
 from math import prod
 
 import keras
@@ -17,15 +17,15 @@ from keras import ops
 from .activation import activate
 from .batch import for_any_batch
 from .dense import add_bias
-from .gradient import operation_by_operation, with_gradient
+from .gradient import compiled_by_xla, operation_by_operation, padded_convolution, with_gradient
 from .window import (Window, at_least_zero, check_groups, crop, dilate, from_channels_last, pad, scatter, space_of, taps,
                      to_channels_last)
 
-# where the forms of the kernel's gradient change places, see there
-FEW_CHANNELS, NARROW, LARGE_MAP, ALIGNED = 16, 24, 16 * 16, 16
+# dY has few channels and the input four times as many: where its taps fit beside each other
+NARROW = 24
 MANY_GROUPS = 64
-# the sum in blocks of images: channels times maps at most, bytes of X and dY that stay in a core's own cache
-FEW_PRODUCTS, BLOCK = 32 * 32, 2**20
+# the sum in blocks of images: bytes of X and dY that stay in the cache, images that fill a vector
+BLOCK, FULL = 2**21, 16
 
 
 def convolve(x, kernel, strides=1, padding="valid", dilation_rate=1, data_format="channels_last"):
@@ -126,16 +126,19 @@ def input_gradient_by_taps(dy, kernel, window, space, groups):
 def kernel_gradient(dy, x, kernel, window: Window):
     """dW (*size, C/groups, K) of dY (N, *outputs, K) and x (N, *space, C). Of the kernel only the shape counts.
 
-    Four forms of the one sum. On two cores of a CPU the gradient of TensorFlow's own, and these, took in ms (3×3 but
-    where said otherwise, N = 128, or 32 for 12 kernels):
-                                              stock   channels   shifts     taps   beside
-        5×5, 28×28, 1 to 6 channels             0.9        1.3      4.1      3.9
-        32×32, 16 to 16 channels                2.4        9.6      4.3      8.1     13.9
-        32×32, 100 to 12 channels               4.6                17.5     13.1      6.5
-        16×16, 250 to 12 channels               3.7                 8.5      6.0      3.5
-        8×8, 256 to 256 channels               22.8       60.1     37.1     28.1
-        stride 2, 32×32, 16 to 32 channels      2.3        8.9      4.0      4.8
-        1×1, 4×4, 512 to 512 channels           4.1       14.6      3.8      3.6
+    Four forms of the one sum, a convolution and three kinds of matrix product. Where one operation runs after the other,
+    on two cores of a CPU, the gradient of TensorFlow's own, and these, took in ms (3×3 but where said otherwise):
+                                                    stock   channels     taps   beside
+        5×5, 28×28, 1 to 6 channels, N = 128          1.1        1.4      4.8     14.6
+        32×32, 16 to 16 channels, N = 128             3.4        5.2      9.2     15.5
+        32×32, 64 to 64 channels, N = 32             12.4       13.9     18.2
+        112×112, 64 to 128 channels, N = 16         154.9      173.1    236.1
+        8×8, 256 to 256 channels, N = 128            42.7       48.9     52.4
+        stride 2, 32×32, 16 to 32 channels            2.1        3.7      5.4
+        32×32, 100 to 12 channels, N = 32             6.3        8.2     16.9      7.5
+        1×1, 4×4, 512 to 512 channels                 6.6        7.0      5.6
+    XLA has its own ways with a convolution: there the products a tap take as long at most (JAX, 32×32, 16 to 16
+    channels, N = 128: 34 ms against 54).
     `python -m repro bench --forms` measures them again, and others that lost.
     """
     channels, maps, once, groups = x.shape[-1], dy.shape[-1], max(window.strides) == 1, _groups(x, kernel)
@@ -143,11 +146,8 @@ def kernel_gradient(dy, x, kernel, window: Window):
         return kernel_gradient_by_groups(dy, padded(x, window), kernel, window)
     if once and maps <= NARROW and 4 * maps <= channels:
         return kernel_gradient_beside(dy, x, kernel, window)
-    if channels < FEW_CHANNELS and window.count > 9:
-        return over_blocks(kernel_gradient_by_channels, dy, x, kernel, window)
-    large = all(isinstance(p, int) for p in space_of(dy)) and prod(space_of(dy)) >= LARGE_MAP
-    if once and large and channels % ALIGNED == 0:      # else TensorFlow's slices of rows are copies
-        return over_blocks(kernel_gradient_by_shifts, dy, x, kernel, window)
+    if window.count > 1 and max(window.dilation) == 1 and (operation_by_operation() or compiled_by_xla()):
+        return kernel_gradient_by_channels(dy, x, kernel, window)
     return kernel_gradient_by_taps(dy, padded(x, window), kernel, window)
 
 
@@ -156,42 +156,96 @@ def padded(x, window):
     return pad(x, window.pads(space_of(x)))
 
 
-def over_blocks(form, dy, x, kernel, window):
-    """Σ over blocks of images, each of which stays in the cache until every tap has seen it: the nine products of 16
-    with 16 channels at 32×32, N = 128, take 7.8 ms in place of 11.2. Where one operation runs after the other, and few
-    channels leave them waiting for memory."""
-    block = _images_of_a_block(dy, x) if operation_by_operation() else None
+def kernel_gradient_by_channels(dy, x, kernel, window):
+    """As one convolution, in which the batch plays the channels and dY the kernel, dilated by the stride:
+
+        dW[t, u, c, k] = Σ_pqn X[p·s + t, q·s + u, c, n] dY[p, q, n, k]
+
+    One or three axes become two: a row is an image, and a volume one for each plane, tap by tap of the first axis.
+    """
+    pads, (first, *others) = window.pads(space_of(x)), window.size
+    if len(pads) == 1:
+        row = Window((1, first), (1, *window.strides), "valid", (1, *window.dilation))
+        dw = kernel_gradient_by_channels(ops.expand_dims(dy, 1), ops.expand_dims(pad(x, pads), 1), kernel[None], row)
+        return dw[0]
+    if len(pads) == 3:
+        depth = Window((first, 1, 1), (window.strides[0], 1, 1), "valid", (window.dilation[0], 1, 1))
+        plane = Window(tuple(others), window.strides[1:], "valid", window.dilation[1:])
+        x = pad(x, pads)
+        planes = lambda volumes: ops.reshape(volumes, (-1, *ops.shape(volumes)[2:]))                # noqa: E731
+        return ops.stack([kernel_gradient_by_channels(planes(dy), planes(view), kernel[0], plane)
+                          for view in taps(x, depth, (ops.shape(dy)[1], *space_of(x)[1:]))])
+
+    def forward(dy, x):
+        return (_sum_over_blocks if operation_by_operation() else _channels_as_batch)(dy, x, kernel, window)
+
+    def backward(g, dw, dy, x):             # dW is linear in both
+        return convolution(x, g, window), input_gradient(dy, x, g, window)
+
+    if keras.backend.backend() == "jax":    # which differentiates any convolution, forward too
+        return forward(dy, x)
+    return with_gradient(forward, backward, dy, x)
+
+
+def _channels_as_batch(dy, x, kernel, window):
+    """The channels of X are the batch, as XLA and cuDNN know it."""
+    images, kernels = ops.transpose(x, (3, 1, 2, 0)), ops.transpose(dy, (1, 2, 0, 3))
+    dw = padded_convolution(images, kernels, window.pads(space_of(x)), window.strides)
+    return _sized(ops.transpose(dw, (1, 2, 0, 3)), kernel, window)
+
+
+def _channels_along_the_width(dy, x, kernel, window):
+    """The channels of X lie side by side, so that one step along the width is C positions and a kernel of oneDNN's has
+    that many neighbouring outputs. dY of few channels has m columns side by side as well, v the place among them:
+
+        dW[t, u, c, k] = Σ_v R[t, (v·s + u)·C + c, v·K + k]         R being the result with a step of m windows
+    """
+    (_, z), channels, (count, outputs, places, maps) = window.strides, x.shape[-1], ops.shape(dy)
+    m = _neighbours(places, maps)
+    kernels = ops.transpose(ops.reshape(dy, (count, outputs, places // m, m * maps)), (1, 2, 0, 3))
+    height, width = space_of(x)
+    images = ops.reshape(ops.transpose(x, (1, 2, 3, 0)), (1, height, width * channels, count))
+    rows, (left, right) = window.pads((height, width))
+    dw = padded_convolution(images, kernels, (rows, (left * channels, right * channels)),
+                            (window.strides[0], m * z * channels))
+    dw = ops.reshape(dw, (ops.shape(dw)[1], -1, channels, m, maps))
+    return sum(_sized(dw[:, v * z:, :, v], kernel, window) for v in range(m))
+
+
+def _sized(dw, kernel, window):
+    """The taps alone: a stride that leaves rows unused finds more, a dilation those between them. With the shape, which
+    a graph of unknown image size would forget."""
+    return ops.reshape(dw[tuple(slice(0, e, d) for e, d in zip(window.extent, window.dilation))], kernel.shape)
+
+
+def _neighbours(places, maps) -> int:
+    """How many columns of dY lie side by side: so many that few maps fill a vector."""
+    if not isinstance(places, int) or not places or maps > FULL // 2:
+        return 1
+    return next(m for m in range(1, places + 1) if places % m == 0 and (m * maps >= FULL or m == places))
+
+
+def _sum_over_blocks(dy, x, kernel, window):
+    """Σ over blocks of images that stay in the cache, where one operation runs after the other: 3×3, 16 to 16 channels
+    at 32×32, N = 128, take 4.8 ms in place of 7.5."""
+    block = _images_of_a_block(dy, x)
     if block is None:
-        return form(dy, padded(x, window), kernel, window)
+        return _channels_along_the_width(dy, x, kernel, window)
 
     def add(index, dw):
         images = slice(index * block, (index + 1) * block)
-        return dw + form(dy[images], padded(x[images], window), kernel, window)
+        return dw + _channels_along_the_width(dy[images], x[images], kernel, window)
 
     return ops.fori_loop(0, -(-ops.shape(x)[0] // block), add, ops.zeros(kernel.shape, dy.dtype))
 
 
 def _images_of_a_block(dy, x):
     """None for all of them."""
-    if dy.shape[-1] * x.shape[-1] > FEW_PRODUCTS or None in (*dy.shape[1:], *x.shape[1:]):
+    if None in (*dy.shape[1:], *x.shape[1:]):
         return None
-    block = max(1, BLOCK // (4 * (prod(dy.shape[1:]) + prod(x.shape[1:]))))
+    fit = BLOCK // (4 * (prod(dy.shape[1:]) + prod(x.shape[1:])))
+    block = max(1, fit // FULL) * FULL
     return None if isinstance(x.shape[0], int) and x.shape[0] <= block else block
-
-
-def kernel_gradient_by_channels(dy, x, kernel, window):
-    """As one convolution, in which the batch plays the channels and dY the kernel: stride and dilation change roles."""
-    rates = window.strides
-    if max(rates) > 1 and max(window.dilation) > 1:
-        dy, rates = dilate(dy, rates, range(1, 1 + len(rates))), 1
-    axes = tuple(range(1, len(window.size) + 1))
-    images = ops.transpose(x, (len(axes) + 1, *axes, 0))                                # (C, *space, N)
-    kernels = ops.transpose(dy, (*axes, 0, len(axes) + 1))                              # (*outputs, N, K)
-    dw = ops.conv(images, kernels, strides=window.dilation, padding="valid",
-                  data_format="channels_last", dilation_rate=rates)                     # (C, *size or more, K)
-    dw = ops.moveaxis(dw, 0, -2)
-    dw = dw[tuple(slice(0, k) for k in window.size)]    # more, where the stride left input rows unused
-    return ops.reshape(dw, kernel.shape)                # a graph of unknown image size would forget it
 
 
 def kernel_gradient_by_taps(dy, x, kernel, window):
@@ -199,18 +253,6 @@ def kernel_gradient_by_taps(dy, x, kernel, window):
     dys = _rows(dy)
     dw = [ops.matmul(ops.transpose(_rows(view)), dys) for view in taps(x, window, space_of(dy))]
     return ops.reshape(ops.stack(dw), kernel.shape)
-
-
-def kernel_gradient_by_shifts(dy, x, kernel, window):
-    """The same at stride 1 without a copy a tap: with dY padded to the size of X, as lists of positions, what tap t
-    sees is X from some position o_t on. dW[t] = Σ_r X[r + o_t] dY[r]; where r + o_t is in another row, dY[r] is 0."""
-    space = space_of(x)
-    dys = _rows(pad(dy, [(0, n - p) for n, p in zip(space, space_of(dy))]))
-    xs, shifts = _rows(x), [reduce(lambda r, axis: r * axis[1] + axis[0], zip(offset, space), 0)
-                            for offset in window.offsets()]
-    count = at_least_zero(ops.shape(dys)[0] - max(shifts))
-    dys = dys[:count]
-    return ops.reshape(ops.stack([ops.matmul(ops.transpose(xs[o:o + count]), dys) for o in shifts]), kernel.shape)
 
 
 def kernel_gradient_beside(dy, x, kernel, window):

@@ -105,9 +105,31 @@ def _xla_is_there() -> bool:
         return False
 
 
+def padded_convolution(x, kernel, pads, rates):
+    """keras.ops.conv in two dimensions with dilation `rates` and zeros around x, (before, after) of each axis, that are
+    no pass of their own: of a padded input the kernel gradient of 3×3 takes JAX 60 ms in place of 10 (16 to 16 channels,
+    32×32, N = 128). Keras would move what TensorFlow's dilation skips into the batch and back."""
+    name = keras.backend.backend()
+    if name == "jax":
+        from jax import lax
+        return lax.conv_general_dilated(x, kernel, (1, 1), pads, rhs_dilation=rates, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    if name == "tensorflow":
+        from tensorflow import nn
+        return nn.conv2d(x, kernel, 1, [(0, 0), *pads, (0, 0)], dilations=rates)
+    return ops.conv(ops.pad(x, [(0, 0), *pads, (0, 0)]), kernel, data_format="channels_last", dilation_rate=rates)
+
+
+def compiled_by_xla() -> bool:
+    """Whether what is computed here becomes one program of XLA's: all of JAX, and TensorFlow's jit_compile."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        return tf.__internal__.get_enclosing_xla_context() is not None
+    return keras.backend.backend() == "jax"
+
+
 def operation_by_operation() -> bool:
     """Whether kernels of TensorFlow for processors run, one an operation: no GPU, and not what XLA compiles."""
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() != "tensorflow" or compiled_by_xla():
         return False
     import tensorflow as tf
-    return not tf.config.get_visible_devices("GPU") and tf.__internal__.get_enclosing_xla_context() is None
+    return not tf.config.get_visible_devices("GPU")

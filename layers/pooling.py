@@ -13,7 +13,6 @@ Source: lecture note 001, section 3.1; Krizhevsky et al. 2012, section 3.4 (over
 (global average); LeCun et al. 1998, section II.B (subsampling).
 """
 from functools import reduce
-from itertools import accumulate
 from operator import add
 
 import keras
@@ -84,18 +83,29 @@ def _positions(x, window):
 def max_pool_gradient(dy, y, x, window: Window):
     """dX: each dY where its window's maximum stands; of equal ones the first in row-major order gets it.
 
-    Axis by axis, k + k comparisons a window in place of k²: a window's maximum is the largest of its rows' maxima, and
-    it stands first in the first such row. Of y only the shape counts.
+    Windows that overlap are taken axis by axis, k + k comparisons a window in place of k²: a window's maximum is the
+    largest of its rows' maxima, and it stands first in the first such row. Side by side, one pass sees every number
+    once. In ms, fused:                                 all taps    axis by axis
+        2×2, 32 × 32×32×64                                   1.3             2.0
+        3×3 by 2, 32 × 55×55×96                             26.6            12.8
     """
-    pads, axes = window.pads(space_of(x)), range(len(window.size))
-    parts = [pad(x, pads, value=float("-inf"))]
+    pads = window.pads(space_of(x))
+    padded = pad(x, pads, value=float("-inf"))
+    if not _overlap(window):
+        found = _to_the_first(dy, y, taps(padded, window, space_of(y)))
+        return crop(scatter(found, window, space_of(padded)), pads, space_of(x))
+    axes, parts = range(len(window.size)), [padded]
     for axis in reversed(axes):                                         # maxima along the last axis, then of those
         parts.append(reduce(ops.maximum, _along(parts[-1], window, axis)[0]))
     for axis in axes:
-        part = parts[-2 - axis]
+        largest, part = parts[-1 - axis], parts[-2 - axis]
         views, one = _along(part, window, axis)
-        dy = scatter(_to_the_first_largest(dy, views), one, space_of(part))
+        dy = scatter(_to_the_first(dy, largest, views), one, space_of(part))
     return crop(dy, pads, space_of(x))
+
+
+def _overlap(window):
+    return any(k > s for k, s in zip(window.size, window.strides))
 
 
 def _along(x, window, axis):
@@ -105,20 +115,19 @@ def _along(x, window, axis):
     return taps(x, one, one.outputs(space_of(x))), one
 
 
-def _to_the_first_largest(dy, views):
-    """One tensor a view, in which dY stands where the view is the first of the largest, and 0 elsewhere."""
-    before = list(accumulate(views[:-1], ops.maximum))                  # the largest of the views in front of each
+def _to_the_first(dy, largest, views):
+    """One tensor a view, in which dY stands where the view is the first that is the largest, and 0 elsewhere."""
     found = []
-    for view, largest in zip(reversed(views[1:]), reversed(before)):
-        found.append(dy * ops.cast(view > largest, dy.dtype))           # a product takes half the time of a choice
+    for view in views:
+        found.append(dy * ops.cast(view == largest, dy.dtype))          # a product takes half the time of a choice
         dy = dy - found[-1]
-    return [dy, *reversed(found)]
+    return found
 
 
 def average_pool_gradient(dy, y, x, window: Window):
     """dX: dY/m at each of the window's m positions."""
     # what does not overlap only repeats dY: one pass as it is
-    return (fused(_shared) if any(k > s for k, s in zip(window.size, window.strides)) else _shared)(dy, x, window)
+    return (fused(_shared) if _overlap(window) else _shared)(dy, x, window)
 
 
 def _shared(dy, x, window):

@@ -195,19 +195,19 @@ def test_convolutions_of_images_are_the_loops(size, strides, padding, dilation, 
     assert_the_loops(numbers(2, *space, groups * inner), numbers(*size, inner, groups * outer, seed=1), window)
 
 
-@pytest.mark.parametrize("form", ["by_channels", "by_taps", "by_shifts", "beside"])
+@pytest.mark.parametrize("form", ["by_channels", "by_taps", "beside"])
 @few
 @given(data=st.data())
 def test_every_form_of_the_kernel_gradient_is_the_loops(form, data):
     """The layers choose among them by shape alone."""
-    axes, shifting = data.draw(st.integers(1, 3)), form in ("by_shifts", "beside")
-    window = Window(data.draw(per_axis(axes, 1, 3)), data.draw(per_axis(axes, 1, 1 if shifting else 3)),
+    axes = data.draw(st.integers(1, 3))
+    window = Window(data.draw(per_axis(axes, 1, 3)), data.draw(per_axis(axes, 1, 1 if form == "beside" else 3)),
                     data.draw(st.sampled_from(["valid", "same", "causal"])), data.draw(per_axis(axes, 1, 2)))
     space = data.draw(per_axis(axes, 1, 8 - 2 * axes))
     assume(min(window.outputs(space)) > 0)
     x, kernel = numbers(2, *space, 2), numbers(*window.size, 2, 3, seed=1)
     dy = numbers(2, *window.outputs(space), 3, seed=2)
-    seen = x if form == "beside" else pad(x, window.pads(space))
+    seen = pad(x, window.pads(space)) if form == "by_taps" else x
     found = getattr(convolution, f"kernel_gradient_{form}")(dy, seen, kernel, window)
     expected = reference.convolution_gradients(dy, x, kernel, window.strides, window.padding, window.dilation)[1]
     assert error_of(found, expected) < within(1e-12)
@@ -215,16 +215,15 @@ def test_every_form_of_the_kernel_gradient_is_the_loops(form, data):
 
 @pytest.mark.skipif(not tensorflow, reason="elsewhere nothing runs operation by operation")
 @pytest.mark.parametrize("images", [1, 4, 5])
-@pytest.mark.parametrize("chosen, shape, size", [("by_channels", (6, 7, 2), 4), ("by_shifts", (16, 16, 16), 3)])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_sum_over_blocks_of_two_images_is_the_sum(form, chosen, shape, size, images, monkeypatch):
+def test_a_sum_over_blocks_of_two_images_is_the_sum(form, images, monkeypatch):
     """The last block may be smaller; a graph does not know how many images there are, and XLA needs no blocks."""
-    monkeypatch.setattr(convolution, "BLOCK", 2 * 4 * (np.prod(shape) + np.prod(shape[:2]) * 5))
-    seen, compute = [], getattr(convolution, f"kernel_gradient_{chosen}")
-    monkeypatch.setattr(convolution, f"kernel_gradient_{chosen}",
+    monkeypatch.setattr(convolution, "BLOCK", 2 * 4 * 6 * 7 * (2 + 5))
+    monkeypatch.setattr(convolution, "FULL", 1)
+    seen, compute = [], convolution._channels_along_the_width
+    monkeypatch.setattr(convolution, "_channels_along_the_width",
                         lambda dy, *others: (seen.append(dy.shape[0]), compute(dy, *others))[1])
-    x, kernel = numbers(images, *shape), numbers(size, size, shape[-1], 5, seed=1)
-    dy = numbers(images, *shape[:2], 5, seed=2)
+    x, kernel, dy = numbers(images, 6, 7, 2), numbers(4, 4, 2, 5, seed=1), numbers(images, 6, 7, 5, seed=2)
     _, found = passes.run(lambda x, kernel: L.convolve(x, kernel, padding="same"), {"x": x, "kernel": kernel}, form=form, dy=dy)
     expected = reference.convolution_gradients(dy, x, kernel, (1, 1), "same", (1, 1))[1]
     assert error_of(found["kernel"], expected) < 1e-12
@@ -233,37 +232,48 @@ def test_a_sum_over_blocks_of_two_images_is_the_sum(form, chosen, shape, size, i
 
 
 @pytest.mark.skipif(not tensorflow, reason="elsewhere nothing runs operation by operation")
-def test_a_sum_over_blocks_can_be_differentiated_once_more(monkeypatch):
-    x, kernel = numbers(5, 6, 7, 2), numbers(4, 4, 2, 3, seed=1)
-    squared = lambda x, kernel: ops.square(L.convolve(x, kernel, padding="same"))          # noqa: E731
+@pytest.mark.parametrize("strides, padding", [(1, "same"), (2, "valid")])
+def test_the_channels_along_the_width_can_be_differentiated_once_more(strides, padding, monkeypatch):
+    """Whole and in blocks, against the form by taps, whose derivative is the backend's own."""
+    x, kernel = numbers(5, 8, 7, 2), numbers(4, 4, 2, 3, seed=1)
+    window = Window.of((4, 4), strides, padding)
+    squared = lambda x, kernel: ops.square(L.convolve(x, kernel, strides, padding))        # noqa: E731
     directions = [numbers(*x.shape, seed=3), numbers(*kernel.shape, seed=4)]
-    arguments = squared, [x, kernel], numbers(5, 6, 7, 3, seed=2), directions
-    expected = second_derivatives(*arguments)
+    arguments = squared, [x, kernel], numbers(5, *window.outputs((8, 7)), 3, seed=2), directions
+    whole = second_derivatives(*arguments)
+    monkeypatch.setattr(convolution, "FULL", 1)
     monkeypatch.setattr(convolution, "BLOCK", 2000)
-    for one, other in zip(second_derivatives(*arguments), expected, strict=True):
-        assert error_of(array(one), array(other)) < 1e-12 and np.abs(array(other)).max() > 1
+    blocks = second_derivatives(*arguments)
+    monkeypatch.setattr(convolution, "operation_by_operation", lambda: False)         # on a GPU
+    for one, other, expected in zip(whole, blocks, second_derivatives(*arguments), strict=True):
+        assert error_of(array(one), array(expected)) < 1e-12 and error_of(array(other), array(expected)) < 1e-12
+        assert np.abs(array(expected)).max() > 1
 
 
-def test_wide_layers_and_maps_of_unknown_size_are_one_block():
-    """Many products a number leave nobody waiting for memory."""
+def test_a_block_fills_a_vector_and_maps_of_unknown_size_are_one():
     def block(*shape, filters):
         x = keras.KerasTensor(shape)
         return convolution._images_of_a_block(keras.KerasTensor((*shape[:-1], filters)), x)
 
-    assert block(128, 32, 32, 16, filters=16) == block(None, 32, 32, 16, filters=16) == 8
-    assert block(8, 32, 32, 16, filters=16) is block(128, 32, 32, 64, filters=64) is None
+    assert block(128, 32, 32, 16, filters=16) == block(None, 32, 32, 16, filters=16) == 16
+    assert block(128, 8, 8, 64, filters=64) == 64
+    assert block(32, 224, 224, 64, filters=64) == 16                # however large they are
+    assert block(16, 32, 32, 16, filters=16) is block(128, 14, 14, 6, filters=6) is None
     assert block(128, None, None, 16, filters=16) is None
 
 
-@pytest.mark.parametrize("channels, filters, size, strides, chosen", [
-    (6, 16, 5, 1, "by_channels"), (3, 16, 3, 1, "by_taps"), (16, 16, 3, 1, "by_shifts"), (28, 12, 3, 1, "by_taps"),
-    (100, 12, 3, 1, "beside"), (100, 12, 3, 2, "by_taps"), (160, 32, 3, 1, "by_shifts")])
-def test_the_form_is_the_one_that_measured_fastest(channels, filters, size, strides, chosen, monkeypatch):
-    for form in ("by_channels", "by_taps", "by_shifts", "beside"):
+@pytest.mark.parametrize("channels, filters, size, strides, dilation, chosen", [
+    (6, 16, 5, 1, 1, "by_channels"), (16, 16, 3, 1, 1, "by_channels"), (100, 12, 3, 2, 1, "by_channels"),
+    (100, 12, 3, 1, 1, "beside"), (28, 12, 3, 1, 1, "by_channels"), (64, 256, 1, 1, 1, "by_taps"),
+    (16, 16, 3, 1, 2, "by_taps")])
+def test_the_form_is_the_one_that_measured_fastest(channels, filters, size, strides, dilation, chosen, monkeypatch):
+    for form in ("by_channels", "by_taps", "beside"):
         monkeypatch.setattr(convolution, f"kernel_gradient_{form}", lambda *arguments, form=form: form)
-    window = Window.of((size, size), strides, "same")
+    window = Window.of((size, size), strides, "same", dilation)
     x = ops.zeros((1, 32, 32, channels))
     dy = ops.zeros((1, *window.outputs((32, 32)), filters))
+    if keras.backend.backend() == "torch":
+        chosen = chosen.replace("by_channels", "by_taps")
     assert convolution.kernel_gradient(dy, x, ops.zeros((size, size, channels, filters)), window) == chosen
 
 

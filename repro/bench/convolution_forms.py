@@ -13,8 +13,7 @@ import numpy as np
 from keras import ops
 
 from ...layers.convolution import (convolution, input_gradient, input_gradient_transposed, kernel_gradient,
-                                   kernel_gradient_beside, kernel_gradient_by_channels, kernel_gradient_by_shifts,
-                                   kernel_gradient_by_taps)
+                                   kernel_gradient_beside, kernel_gradient_by_channels, kernel_gradient_by_taps)
 from ...layers.window import Window, crop, dilate, pad, scatter, space_of, taps
 from ..check.backends import vjp
 from .question import Inapplicable, Question
@@ -32,8 +31,16 @@ def padded(x, window):
 # -------------------------------------------------------------------------------------- the kernel's gradient
 
 def batch_as_channels(dy, x, kernel, window):
-    """one convolution: the images' channels are its batch, the batch its channels, dY its kernel, dilated by s"""
-    return kernel_gradient_by_channels(dy, padded(x, window), kernel, window)
+    """one convolution: the batch is its channels, dY its kernel, dilated by s; X's channels lie along the width"""
+    return kernel_gradient_by_channels(dy, x, kernel, window)
+
+
+def channels_as_batch(dy, x, kernel, window):
+    """the same with X's channels as the batch, which leaves a kernel's width of neighbouring outputs"""
+    images = ops.transpose(padded(x, window), (3, 1, 2, 0))                                 # (C, *space, N)
+    kernels = ops.transpose(dy, (1, 2, 0, 3))                                               # (*outputs, N, K)
+    dw = ops.conv(images, kernels, padding="valid", data_format="channels_last", dilation_rate=window.strides)
+    return ops.transpose(dw, (1, 2, 0, 3))[:window.size[0], :window.size[1]]
 
 
 def product_a_tap(dy, x, kernel, window):
@@ -42,10 +49,16 @@ def product_a_tap(dy, x, kernel, window):
 
 
 def product_a_shift(dy, x, kernel, window):
-    """dW[t] = Σ_r X[r + o_t] dY[r]: the same with dY as wide as X, so that a tap is a shift and no copy"""
+    """dW[t] = Σ_r X[r + o_t] dY[r]: the same with dY as wide as X, so that a tap is a shift of the rows and no copy"""
     if max(window.strides) > 1:
         raise Inapplicable("a tap is a shift at stride 1")
-    return kernel_gradient_by_shifts(dy, padded(x, window), kernel, window)
+    x = padded(x, window)
+    height, width = space_of(x)
+    dys = rows(pad(dy, [(0, n - p) for n, p in zip((height, width), space_of(dy))]))
+    shifts = [i * width + j for i, j in window.offsets()]
+    count = dys.shape[0] - shifts[-1]
+    dw = [ops.matmul(ops.transpose(rows(x)[o:o + count]), dys[:count]) for o in shifts]
+    return ops.reshape(ops.stack(dw), kernel.shape)
 
 
 def product_beside(dy, x, kernel, window):
@@ -208,7 +221,7 @@ def layers_input_gradient(dy, x, kernel, window):
 
 # of each gradient: the place of its argument among (x, kernel), then the forms
 GRADIENTS = {
-    "kernel gradient": (1, (layers_kernel_gradient, batch_as_channels, product_a_tap, product_a_shift,
+    "kernel gradient": (1, (layers_kernel_gradient, batch_as_channels, channels_as_batch, product_a_tap, product_a_shift,
                             product_beside, product_a_tap_and_image, product_a_row, one_product, patches, columns_by_two,
                             columns_by_four)),
     "input gradient": (0, (layers_input_gradient, full_correlation, transposed, phases, scatter_a_tap,
