@@ -1,6 +1,6 @@
 """A formula made wrong on purpose."""
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 WRONG = 1.001                           # by one part in a thousand
 
@@ -22,6 +22,7 @@ class Sabotage:
     names: tuple = ("input",)
     training: bool = False              # the layer is called with training=True
     xla: bool = True
+    limits: dict = field(default_factory=dict)      # constants of the module by which a small layer reaches the formula
 
     def __str__(self):
         return f"{self.formula}{'' if self.output is None else f'[{self.output}]'}-{self.operator}"
@@ -37,3 +38,5 @@ class Sabotage:
             return tuple(value * WRONG if index == self.output else value for index, value in enumerate(result))
 
         monkeypatch.setattr(self.module, self.formula, wrong)
+        for name, limit in self.limits.items():
+            monkeypatch.setattr(self.module, name, limit)
