@@ -23,6 +23,7 @@ from .window import (Window, at_least_zero, check_groups, crop, dilate, from_cha
 
 # dY has few channels and the input four times as many: where its taps fit beside each other
 NARROW = 24
+# of more, each by itself would be too large a graph
 MANY_GROUPS = 64
 # the sum in blocks of images: bytes of X and dY that stay in the cache, images that fill a vector
 BLOCK, FULL = 2**21, 16
@@ -70,7 +71,7 @@ def convolution(x, kernel, window: Window):
 
 
 def _group_by_group(x, kernel) -> bool:
-    """Whether each of several groups is computed by itself: a graph of hundreds would be too large."""
+    """Whether each of several groups is computed by itself."""
     return 1 < _groups(x, kernel) <= MANY_GROUPS and operation_by_operation()
 
 
@@ -144,15 +145,14 @@ def kernel_gradient(dy, x, kernel, window: Window):
     on two cores of a CPU, the gradient of TensorFlow's own, and these, took in ms (3×3 but where said otherwise):
                                                     stock   channels     taps   beside
         5×5, 28×28, 1 to 6 channels, N = 128          1.1        1.4      4.8     14.6
-        32×32, 16 to 16 channels, N = 128             3.4        5.2      9.2     15.5
+        32×32, 16 to 16 channels, N = 128             3.6        4.8      9.2     15.5
         32×32, 64 to 64 channels, N = 32             12.4       13.9     18.2
         112×112, 64 to 128 channels, N = 16         154.9      173.1    236.1
         8×8, 256 to 256 channels, N = 128            42.7       48.9     52.4
         stride 2, 32×32, 16 to 32 channels            2.1        3.7      5.4
         32×32, 100 to 12 channels, N = 32             6.3        8.2     16.9      7.5
         1×1, 4×4, 512 to 512 channels                 6.6        7.0      5.6
-    XLA has its own ways with a convolution: there the products a tap take as long at most (JAX, 32×32, 16 to 16
-    channels, N = 128: 34 ms against 54).
+        the second row on JAX, its own and these     11.4       13.6     39.3     64.2
     `python -m repro bench --forms` measures them again, and others that lost.
     """
     groups = _groups(x, kernel)
