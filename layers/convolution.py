@@ -83,7 +83,7 @@ def _side_by_side(form, *tensors, groups):
 def input_gradient(dy, x, kernel, window: Window):
     """dX (N, *space, C) of dY (N, *outputs, K). Of x only the shape counts: the operator is linear."""
     groups = _groups(x, kernel)
-    one = lambda *part: _dx_of_one_group(*part, window)                     # noqa: E731
+    one = partial(_dx_of_one_group, window=window)
     if _group_by_group(x, kernel):          # AlexNet's two, 5×5, 27×27, 96 to 256 channels, N = 32: 63 ms in place of 251
         return _side_by_side(one, dy, x, kernel, groups=groups)
     return one(dy, x, kernel) if groups == 1 else input_gradient_by_taps(dy, kernel, window, space_of(x), groups)
@@ -156,7 +156,7 @@ def kernel_gradient(dy, x, kernel, window: Window):
     `python -m repro bench --forms` measures them again, and others that lost.
     """
     groups = _groups(x, kernel)
-    one = lambda *part: _dw_of_one_group(*part, window)                    # noqa: E731
+    one = partial(_dw_of_one_group, window=window)
     if _group_by_group(x, kernel):          # AlexNet's two, 5×5, 27×27, 96 to 256 channels, N = 32: 77 ms in place of 144
         return _side_by_side(one, dy, x, kernel, groups=groups)
     return one(dy, x, kernel) if groups == 1 else kernel_gradient_by_groups(dy, padded(x, window), kernel, window)
@@ -183,27 +183,27 @@ def kernel_gradient_by_channels(dy, x, kernel, window):
 
     One or three axes become two: a row is an image, and a volume one for each plane, tap by tap of the first axis.
     """
-    pads, (first, *others) = window.pads(space_of(x)), window.size
-    if len(pads) == 1:
-        row = Window((1, first), (1, *window.strides), "valid", (1, *window.dilation))
+    pads, size, strides, dilation = window.pads(space_of(x)), window.size, window.strides, window.dilation
+    if len(size) == 1:
+        row = Window((1, *size), (1, *strides), "valid", (1, *dilation))
         dw = kernel_gradient_by_channels(ops.expand_dims(dy, 1), ops.expand_dims(pad(x, pads), 1), kernel[None], row)
         return dw[0]
-    if len(pads) == 3:
-        depth = Window((first, 1, 1), (window.strides[0], 1, 1), "valid", (window.dilation[0], 1, 1))
-        plane = Window(tuple(others), window.strides[1:], "valid", window.dilation[1:])
+    if len(size) == 3:
+        depth = Window((size[0], 1, 1), (strides[0], 1, 1), "valid", (dilation[0], 1, 1))
+        plane = Window(size[1:], strides[1:], "valid", dilation[1:])
         x = pad(x, pads)
         planes = lambda volumes: ops.reshape(volumes, (-1, *ops.shape(volumes)[2:]))                # noqa: E731
         return ops.stack([kernel_gradient_by_channels(planes(dy), planes(view), kernel[0], plane)
                           for view in taps(x, depth, (ops.shape(dy)[1], *space_of(x)[1:]))])
+    if not operation_by_operation():        # any derivative of it is XLA's to find
+        return _channels_as_batch(dy, x, kernel, window)
 
     def forward(dy, x):
-        return (_sum_over_blocks if operation_by_operation() else _channels_as_batch)(dy, x, kernel, window)
+        return _sum_over_blocks(dy, x, kernel, window)
 
-    def backward(g, dw, dy, x):             # dW is linear in both
+    def backward(g, dw, dy, x):             # dW is linear in both; TensorFlow has no derivative of a dilation
         return convolution(x, g, window), input_gradient(dy, x, g, window)
 
-    if keras.backend.backend() == "jax":    # which differentiates any convolution, forward too
-        return forward(dy, x)
     return with_gradient(forward, backward, dy, x)
 
 

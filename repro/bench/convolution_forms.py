@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from ...layers.convolution import (convolution, input_gradient, input_gradient_transposed, kernel_gradient,
-                                   kernel_gradient_beside, kernel_gradient_by_channels, kernel_gradient_by_taps)
+                                   kernel_gradient_beside, kernel_gradient_by_channels, kernel_gradient_by_taps, padded)
 from ...layers.window import Window, crop, dilate, pad, scatter, space_of, taps
 from ..check.backends import vjp
 from .question import Inapplicable, Question
@@ -22,10 +22,6 @@ from .question import Inapplicable, Question
 def rows(x):
     """(..., C) → (N·P, C)."""
     return ops.reshape(x, (-1, x.shape[-1]))
-
-
-def padded(x, window):
-    return pad(x, window.pads(space_of(x)))
 
 
 # -------------------------------------------------------------------------------------- the kernel's gradient
